@@ -1,0 +1,35 @@
+"""The files of a run: their columns, types and units; one writer and one reader, and nothing else knows the formats.
+
+A run is a folder. The live loop writes a trial with `TrialWriter`; `RunFolder` makes the trials that have ended into
+the run's files, crash safe; `read_run` gives them back as frames.
+"""
+
+from harness.records.columns import (
+    EVENT_COLUMNS,
+    SAMPLE_COLUMNS,
+    STATUSES,
+    TRIAL_COLUMNS,
+    RecordsError,
+    Stamp,
+    TrialKey,
+    TrialRow,
+)
+from harness.records.folder import RunFolder, write_whole
+from harness.records.reader import Run, read_run
+from harness.records.trial import TrialWriter
+
+__all__ = [
+    "EVENT_COLUMNS",
+    "SAMPLE_COLUMNS",
+    "STATUSES",
+    "TRIAL_COLUMNS",
+    "RecordsError",
+    "Run",
+    "RunFolder",
+    "Stamp",
+    "TrialKey",
+    "TrialRow",
+    "TrialWriter",
+    "read_run",
+    "write_whole",
+]

@@ -1,0 +1,143 @@
+"""Reads a run back as frames with the promised types; what is not as promised is an error that names its place."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.records.columns import EVENT_COLUMNS, SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError
+from harness.records.folder import RunFolder
+
+_DTYPES = {"str": "str", "int": "int64", "float": "float64"}
+_TYPES = {"int": int, "float": float}
+_REMEDY = "restore it from a copy, or delete it: opening the run rebuilds it from trials/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """One run as read: frames with the columns of `TRIAL_COLUMNS`, `SAMPLE_COLUMNS` and `EVENT_COLUMNS`."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    trials: pd.DataFrame
+    samples: pd.DataFrame
+    events: pd.DataFrame
+    changed_files: Mapping[str, str]
+    """Files that are not what the manifest's SHA-256 says; name → missing, changed or not sealed."""
+
+    def decisions(self) -> Iterator[dict[str, Any]]:
+        """Yield the decision lines one by one: a long run does not fit into memory."""
+        return (line for line in read_lines(self.path / "decisions.jsonl"))
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder. Only trials that have ended are in the frames; unknown numbers are NaN, unknown text is empty.
+
+    Raises:
+        RecordsError: a file or column is missing or malformed; the message names both and the remedy.
+
+    """
+    folder = RunFolder.open(path)
+    trials = read_table(path / "trials.csv", TRIAL_COLUMNS)
+    ended = folder.committed()
+    events = pd.DataFrame(list(read_lines(path / "events.jsonl")), columns=list(EVENT_COLUMNS))
+    texts = [name for name, kind in EVENT_COLUMNS.items() if kind == "str"]
+    events[texts] = events[texts].fillna("")
+    try:
+        events = events.astype({name: _DTYPES[kind] for name, kind in EVENT_COLUMNS.items()})
+    except (TypeError, ValueError) as error:
+        raise RecordsError(
+            f"{path / 'events.jsonl'}: block, order or mono_s is no number ({error}); {_REMEDY}"
+        ) from error
+    return Run(
+        path=path,
+        manifest=folder.manifest,
+        trials=trials,
+        samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS), ended),
+        events=_of(events, ended),
+        changed_files=folder.changed_files(),
+    )
+
+
+def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Read a CSV file whose columns must hold at least these, with their types.
+
+    Raises:
+        RecordsError: naming the line and column that is wrong.
+
+    """
+    numbers = [name for name, kind in columns.items() if kind != "str"]
+    types = {name: _DTYPES[kind] for name, kind in columns.items()}
+    try:
+        if fault := _fault(path, columns):
+            raise RecordsError(f"{path}: {fault}; {_REMEDY}")
+        na_values = {name: [""] for name in numbers}
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=na_values, index_col=False)
+    except FileNotFoundError:
+        raise RecordsError(f"{path} is missing; {_REMEDY}") from None
+    except RecordsError:
+        raise
+    except ValueError as error:
+        raise RecordsError(f"{path}: {_fault(path, columns, values=True) or error}; {_REMEDY}") from error
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON Lines file.
+
+    Raises:
+        RecordsError: naming the line that is no JSON object.
+
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, start=1):
+                try:
+                    line = json.loads(text)
+                except ValueError as error:
+                    raise RecordsError(f"{path}: line {number} is not JSON ({error}); {_REMEDY}") from error
+                if not isinstance(line, dict):
+                    raise RecordsError(f"{path}: line {number} is not an object; {_REMEDY}")
+                yield line
+    except FileNotFoundError:
+        raise RecordsError(f"{path} is missing; {_REMEDY}") from None
+
+
+def _of(frame: pd.DataFrame, ended: frozenset[tuple[int, int]]) -> pd.DataFrame:
+    """Keep the rows of trials that are in trials.csv: a kill between two replacements can leave more."""
+    return frame[pd.MultiIndex.from_frame(frame[["block", "order"]]).isin(list(ended))].reset_index(drop=True)
+
+
+def _fault(path: Path, columns: Mapping[str, str], *, values: bool = False) -> str:
+    """Find the first fault in the shape of a CSV file; in its values too only on demand, for that is slow."""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        head = next(rows, [])
+        if missing := [name for name in columns if name not in head]:
+            return f"column {missing[0]!r} is missing"
+        kinds = [columns.get(name, "str") for name in head]
+        try:
+            for row in rows:
+                if len(row) != len(head):
+                    return f"line {rows.line_num} has {len(row)} fields, the header {len(head)}"
+                if not values:
+                    continue
+                for name, kind, text in zip(head, kinds, row, strict=True):
+                    if kind != "str" and (text or kind == "int") and not _is(text, kind):
+                        return f"line {rows.line_num}, column {name!r}: {text!r} is no {kind}"
+        except csv.Error as error:
+            return f"line {rows.line_num}: {error}"
+    return ""
+
+
+def _is(text: str, kind: str) -> bool:
+    try:
+        _TYPES[kind](text)
+    except ValueError:
+        return False
+    return True

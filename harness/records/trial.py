@@ -1,0 +1,202 @@
+"""What the live loop writes while one trial runs; every tick is on its way to the disk before the next one begins."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow, plain
+from harness.records.folder import DONE, RUN_FILES, RunFolder, write_whole
+
+if TYPE_CHECKING:  # types only: the records can be read without the policies or a host
+    from harness.governor import Plan
+    from harness.policies.base import Allocation, Policy
+    from harness.ports import Outcome
+    from harness.view import HostView
+
+TIMINGS = ("collect_s", "decide_s", "apply_s")
+
+
+class TrialWriter:
+    """Writes one trial into its own folder; `finish` makes it part of the run.
+
+    An earlier attempt at the same trial that did not end is discarded, and an event says so. `stamp` tells the time:
+    the simulator gives one of virtual time.
+    """
+
+    def __init__(self, run_folder: RunFolder, key: TrialKey, *, stamp: Callable[[], Stamp] = Stamp.now) -> None:
+        """Begin a trial.
+
+        Raises:
+            RecordsError: this (block, order) has ended already, or the key names another run.
+
+        """
+        self.key = key
+        self._run, self._stamp = run_folder, stamp
+        self._path = run_folder.trial(key.folder)
+        if key.run != run_folder.run:
+            raise RecordsError(
+                f"trial key of run {key.run!r} in {run_folder.path}; use the run's own name {run_folder.run!r}"
+            )
+        if not run_folder.resumable:
+            raise RecordsError(
+                f"{run_folder.path / 'trials'} is missing; restore it to resume this run, or start a new one"
+            )
+        if (self._path / DONE).exists():
+            raise RecordsError(
+                f"{self._path} has ended already; skip what RunFolder.finished() names, or delete the folder"
+            )
+        discarded = self._discard()
+        self._path.mkdir()
+        self._closing = ExitStack()
+        self._samples, self._decisions, self._events = map(
+            self._file, ("samples.csv", "decisions.jsonl", "events.jsonl")
+        )
+        self._sample_rows = csv.DictWriter(self._samples, SAMPLE_COLUMNS, lineterminator="\n")
+        self.started = stamp()
+        self.ticks = 0
+        if discarded is not None:
+            self.event("attempt_discarded", detail=f"an attempt that did not end was discarded with {discarded} ticks")
+
+    def __enter__(self) -> Self:
+        """Return the writer; leaving the block without `finish` leaves the trial unfinished."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; the trial stays unfinished unless `finish` was called."""
+        self._closing.close()
+
+    def tick(
+        self,
+        view: HostView,
+        allocation: Allocation,
+        policy: Policy,
+        plan: Plan,
+        outcome: Outcome,
+        timing: Mapping[str, float],
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Write one tick: a decision line and one sample row a guest.
+
+        `view` holds all guests; `names` are those the allocation covers, in its order, when that is not all of them.
+        `timing` has `collect_s`, `decide_s` and `apply_s`.
+
+        Raises:
+            RecordsError: the allocation does not fit the names.
+
+        """
+        names = view.names if names is None else names
+        if len(names) != len(allocation.targets_kib):
+            raise RecordsError(
+                f"allocation of {len(allocation.targets_kib)} guests for {len(names)} names; name the guests it covers"
+            )
+        now = self._stamp()
+        self.ticks += 1
+        asked = {name: _kib(kib) for name, kib in zip(names, allocation.targets_kib, strict=True)}
+        sent = {step.guest: step for step in plan.steps}
+        seen = view.to_json()
+        when = {"tick": self.ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": self._trial_s(now)}
+        decision = {
+            "policy": policy.name,
+            "params": policy.params.model_dump(mode="json"),
+            "state": allocation.state,
+            "targets_kib": asked,
+            "reasons": dict(zip(names, allocation.reasons, strict=False)),
+        }
+        line = self.key.columns() | when | {"view": seen, "decision": decision}
+        line["plan"] = {
+            "targets_kib": {guest: step.target_kib for guest, step in sent.items()},
+            "reasons": {guest: step.reason for guest, step in sent.items()},
+            "held": dict(plan.held),
+        }
+        line["outcome"] = {"applied_kib": dict(outcome.applied_kib), "failed": dict(outcome.failed)}
+        line["timing"] = {name: timing.get(name) for name in TIMINGS}
+        self._write_line(self._decisions, line)
+        for guest in seen["guests"]:
+            name = guest["name"]
+            row = {column: guest[column] for column in SAMPLE_COLUMNS if guest.get(column) is not None}
+            row |= self.key.columns() | when | {"guest": name, "state": allocation.state or ""}
+            row |= {"asked_kib": asked.get(name), "target_kib": sent[name].target_kib if name in sent else None}
+            self._sample_rows.writerow(_csv(row))
+        self._samples.flush()
+
+    def event(self, event: str, *, guest: str | None = None, detail: str = "") -> None:
+        """Write something that happened in this trial."""
+        now = self._stamp()
+        key = {name: value for name, value in self.key.columns().items() if name != "policy"}
+        line = key | {"utc": now.utc, "mono_s": now.mono_s, "event": event, "guest": guest, "detail": plain(detail)}
+        self._write_line(self._events, line)
+
+    def finish(self, rows: Iterable[TrialRow], *, commit: bool = True) -> None:
+        """End the trial with its results, one row a guest and metric, and make it part of the run.
+
+        A trial that failed has rows too. With `commit=False` the run's files follow at the next `RunFolder.commit()`.
+
+        Raises:
+            RecordsError: no rows.
+
+        """
+        trial = self.key.columns() | {"experiment": self._run.experiment, "backend": self._run.backend}
+        records = [trial | _row(row) for row in rows]
+        if not records:
+            raise RecordsError(f"{self._path}: a trial without rows; a trial that failed is a row with its reason")
+        results = self._file("trials.csv")
+        csv.DictWriter(results, TRIAL_COLUMNS, lineterminator="\n").writerows(map(_csv, records))
+        for file in (self._samples, self._decisions, self._events, results):
+            file.flush()
+            os.fsync(file.fileno())
+        self.close()
+        write_whole(self._path / DONE, json.dumps(self.key.columns() | {"ticks": self.ticks}) + "\n")
+        if commit:
+            self._run.commit()
+
+    def _discard(self) -> int | None:
+        if not self._path.exists():
+            return None
+        decisions = self._path / "decisions.jsonl"
+        ticks = decisions.read_bytes().count(b"\n") if decisions.exists() else 0
+        shutil.rmtree(self._path)
+        return ticks
+
+    def _file(self, name: str) -> TextIO:
+        # A guest's output can hold bytes that are no UTF-8; they must not stop the trial.
+        file = (self._path / name).open("x", encoding="utf-8", errors="backslashreplace", newline="")
+        file.write(RUN_FILES[name])
+        return self._closing.enter_context(file)
+
+    def _write_line(self, file: TextIO, line: Mapping[str, Any]) -> None:
+        file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+        file.flush()
+
+    def _trial_s(self, now: Stamp) -> float:
+        return round(now.mono_s - self.started.mono_s, 3)
+
+
+def _kib(kib: float) -> int | None:
+    return round(float(kib)) if math.isfinite(kib) else None
+
+
+def _row(row: TrialRow) -> dict[str, Any]:
+    fields = asdict(row)
+    started = fields.pop("started")
+    return fields | {"started_utc": started["utc"], "started_mono_s": started["mono_s"]}
+
+
+def _csv(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: "" if value is None or (isinstance(value, float) and math.isnan(value))
+        else plain(value) if isinstance(value, str) else value
+        for name, value in row.items()
+    }  # fmt: skip

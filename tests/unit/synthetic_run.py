@@ -1,0 +1,200 @@
+"""A small run made through the writer: two kinds of work and an idle guest under several policies, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
+
+MIB = 1024
+GUESTS = ("g1", "g2", "g3")
+WORK = {"g1": ("mono", "passes_per_s", "1/s", "higher"), "g2": ("kernel-build", "build_s", "s", "lower")}
+GAINS: Mapping[str, tuple[float, float]] = {"static": (1.0, 1.0), "two-state": (2.0, 0.96), "proportional": (0.7, 1.1)}
+"""How much better g1 and g2 are under each policy than under `static`."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Parameters of a policy."""
+
+    tax: float = 0.5
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        return {"tax": self.tax}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What `Policy` must offer a record."""
+
+    name: str
+    params: Model = field(default_factory=Model)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What a policy decided."""
+
+    targets_kib: np.ndarray
+    reasons: tuple[str, ...]
+    state: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan."""
+
+    guest: str
+    from_kib: int
+    target_kib: int
+    asked_kib: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the governor lets through."""
+
+    steps: tuple[Step, ...]
+    held: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the host did."""
+
+    applied_kib: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a policy sees."""
+
+    guests: tuple[Mapping[str, Any], ...]
+    time_s: float = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(guest["name"] for guest in self.guests)
+
+    def to_json(self) -> dict[str, Any]:
+        host = {"total_kib": 2_000_000, "free_kib": 100_000, "reserve_kib": 65_536}
+        return {"time_s": self.time_s, "host": host, "guests": [dict(guest) for guest in self.guests]}
+
+
+class VirtualTime:
+    """A clock that only moves when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> Stamp:
+        moment = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.now_s)
+        return Stamp(utc=moment.isoformat(timespec="milliseconds"), mono_s=self.now_s)
+
+
+def manifest(**changes: object) -> dict[str, Any]:
+    """Return a manifest as a run makes it."""
+    return {
+        "run": "r1",
+        "experiment": {"name": "quick", "pool_mib": 1100, "seed": 1, "repetitions": 6,
+                       "guests": [{"name": name, "workload": WORK.get(name, ("idle",))[0]} for name in GUESTS]},
+        "backend": "simulator",
+        "started_utc": "2026-03-01T00:16:40.000+00:00",
+        "versions": {"ballast": "0.1.0", "python": "3.11.7"},
+        "git": {"commit": "0123456789abcdef", "dirty": False},
+        "lock_sha256": "ab" * 32,
+        "seeds": {"blocks": 1},
+        "host": {"cpu": "Example CPU", "cores": 2, "memory_kib": 8_000_000, "kernel": "6.1.0"},
+        "xen": {"version": "4.17", "accelerator": "tcg"},
+        "files": {},
+    } | changes  # fmt: skip
+
+
+def view(tick: int, current_kib: Sequence[float]) -> View:
+    """Return what a policy sees in this tick: g1's demand rises and falls, the others are quiet."""
+    demand = np.array([150 + 200 * np.sin(tick / 30 * np.pi) ** 2, 180, 60]) * MIB
+    guests = []
+    for name, current, wanted in zip(GUESTS, current_kib, demand, strict=True):
+        total = current - 20 * MIB
+        used = min(wanted, total - 10 * MIB)
+        guests.append({
+            "name": name, "current_kib": int(current), "min_kib": 128 * MIB, "max_kib": 800 * MIB, "shares": 1000,
+            "mem_total_kib": int(total), "mem_free_kib": int(total - used - 4 * MIB), "buffers_kib": MIB,
+            "cached_kib": 3 * MIB, "committed_kib": int(wanted), "swap_total_kib": 512 * MIB,
+            "swap_free_kib": int(512 * MIB - (wanted - used)), "stall_some": None, "age_s": 0.4,
+        })  # fmt: skip
+    return View(tuple(guests), time_s=2.0 * tick)
+
+
+def write_trial(writer: TrialWriter, clock: VirtualTime, *, ticks: int = 4) -> None:
+    """Write the ticks of one trial."""
+    moves = writer.key.policy != "static"
+    current = np.full(3, 250.0) * MIB
+    for tick in range(ticks):
+        clock.now_s += 2
+        seen = view(tick, current)
+        target = seen_target(tick) if moves else current.copy()
+        steps = [
+            Step(g, int(c), int(t), int(t), "demand") for g, c, t in zip(GUESTS, current, target, strict=True) if t != c
+        ]
+        state = "scarce" if moves and 8 <= tick % 30 < 22 else "ample" if moves else None
+        writer.tick(
+            seen, Allocation(target, ("demand",) * 3, state), Policy(writer.key.policy), Plan(tuple(steps)),
+            Outcome({step.guest: step.target_kib for step in steps}),
+            {"collect_s": 0.1, "decide_s": 0.001, "apply_s": 0.05},
+        )  # fmt: skip
+        current = target
+
+
+def seen_target(tick: int) -> np.ndarray:
+    """Return an allocation that follows g1."""
+    extra = np.round(140 * np.sin(tick / 30 * np.pi) ** 2)
+    return np.array([250 + extra, 250 - extra / 2, 250 - extra / 2]) * MIB
+
+
+def rows(writer: TrialWriter, values: Mapping[str, float], *, failed: str = "") -> Iterator[TrialRow]:
+    """Yield one row a guest; `failed` is the guest whose work gave no number."""
+    for name in GUESTS:
+        workload, metric, unit, better = WORK.get(name, ("idle", "", "", ""))
+        bad = name == failed
+        yield TrialRow(
+            guest=name, workload=workload, metric=metric, unit=unit, better=better,
+            value=None if bad else values.get(name), status="oom" if bad else "ok",
+            reason="killed by the kernel:\r\nOut of memory, 50% of $x_1$" if bad else "", started=writer.started,
+            duration_s=60.0, major_faults=120.0 if name == "g1" else 3.0, swapped_in_kib=2048.0, swapped_out_kib=4096.0,
+            stall_some_s=1.5, stall_full_s=None, oom_kills=float(bad), balloon_moved_mib=12.5,
+        )  # fmt: skip
+
+
+def write_run(
+    path: Path,
+    *,
+    blocks: int = 6,
+    ticks: int = 4,
+    gains: Mapping[str, tuple[float, float]] = GAINS,
+    fails: Callable[[int, str], str] = lambda block, label: "",
+    seed: int = 1,
+    **changes: object,
+) -> RunFolder:
+    """Write a whole run; `fails` names the guest that fails in a block under a label."""
+    random = np.random.default_rng(seed)
+    folder = RunFolder.create(path, manifest(**changes))
+    clock = VirtualTime()
+    for block in range(1, blocks + 1):
+        pace = random.lognormal(sigma=0.05)
+        for order, label in enumerate(random.permutation(list(gains)), start=1):
+            key = TrialKey(run=folder.run, block=block, order=order, policy=str(label).split(",")[0], label=str(label))
+            gain = np.array(gains[label]) * pace * random.lognormal(sigma=0.03, size=2)
+            with TrialWriter(folder, key, stamp=clock) as writer:
+                write_trial(writer, clock, ticks=ticks)
+                values = {"g1": 50 * gain[0], "g2": 80 / gain[1]}
+                writer.finish(rows(writer, values, failed=fails(block, str(label))), commit=False)
+    return folder.seal()
