@@ -1,0 +1,1 @@
+"""What an experiment is: its file, its workloads, the order of its trials."""

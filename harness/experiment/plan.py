@@ -1,0 +1,40 @@
+"""The order of the trials: randomised complete blocks.
+
+Each block holds every policy once, so that whatever drifts over the hours of an experiment (a warming host, a filling
+disk) hits all policies alike, and results are compared within a block. Within a block chance decides the order, so that
+no policy always follows the same one (R. A. Fisher, The Design of Experiments, 1935).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.experiment.config import Experiment, PolicyChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One policy in one block; `block` and `order` count from 1."""
+
+    block: int
+    order: int
+    policy: PolicyChoice
+    seed: int
+    """For the workloads: the same for all trials of a block, so that they do the same work."""
+
+
+def plan(experiment: Experiment) -> tuple[Trial, ...]:
+    """Return all trials of an experiment in the order in which they run."""
+    return tuple(
+        Trial(block=block, order=order, policy=policy, seed=experiment.seed * 10_000 + block)
+        for block in range(1, experiment.repetitions + 1)
+        for order, policy in enumerate(shuffled(experiment.policies, experiment.seed, block), start=1)
+    )
+
+
+def shuffled(policies: Sequence[PolicyChoice], seed: int, block: int) -> list[PolicyChoice]:
+    """Return a block's order. Seed and block alone decide it, so more repetitions leave earlier blocks as they are."""
+    # A text as the seed is hashed with SHA-512, which is the same on every machine and version of Python.
+    return random.Random(f"{seed}/{block}").sample(policies, len(policies))

@@ -1,0 +1,201 @@
+"""The experiment file: what it may say, and how each mistake is answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.experiment.config import EXPERIMENTS, ConfigError, Experiment, load_experiment, names
+
+GOOD = """\
+name: small
+pool_mib: 1000
+guests:
+  - {name: a, workload: mono, with: {high_mib: 300}, min_mib: 160, initial_mib: 400, max_mib: 800}
+  - name: b
+    workload: idle
+    min_mib: 160
+    initial_mib: 400
+    max_mib: 800
+policies:
+  - static
+  - {name: two-state, label: half, tax: 0.5}
+duration_s: 30
+"""
+
+
+def load(folder: Path, text: str) -> Experiment:
+    path = folder / "small.yml"
+    path.write_text(text, encoding="utf-8")
+    return load_experiment(path)
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        load(folder, text)
+    return str(raised.value).replace(f"{folder}/", "")
+
+
+def test_experiments_that_we_ship_are_valid() -> None:
+    assert "quick" in names()
+    for name in names():
+        assert load_experiment(name).name == name
+
+
+def test_what_the_file_leaves_out_is_filled_in(tmp_path: Path) -> None:
+    experiment = load(tmp_path, GOOD)
+    assert (experiment.reserve_mib, experiment.repetitions, experiment.period_s) == (0, 1, 2.0)
+    assert experiment.guests[1].shares == 1000
+    assert experiment.guests[0].parameters["high_mib"] == 300
+    assert experiment.guests[0].parameters["low_mib"] == 60
+
+
+def test_a_policy_is_a_name_or_a_mapping(tmp_path: Path) -> None:
+    static, half = load(tmp_path, GOOD).policies
+    assert (static.name, static.label, static.params) == ("static", "static", {})
+    assert (half.name, half.label, half.params) == ("two-state", "half", {"tax": 0.5})
+
+
+def test_a_policy_without_a_label_is_called_by_its_parameters(tmp_path: Path) -> None:
+    text = GOOD.replace("label: half, tax: 0.5", "tax: 0.5, hysteresis: 0.1")
+    assert load(tmp_path, text).policies[1].label == "two-state tax=0.5 hysteresis=0.1"
+
+
+def test_the_resolved_form_is_an_experiment_that_means_the_same(tmp_path: Path) -> None:
+    resolved = load(tmp_path, GOOD).resolved()
+    assert resolved["policies"][1]["swap_weight"] == 0.2, "defaults of a policy are part of what was run"
+    again = load(tmp_path, yaml.safe_dump(resolved))
+    assert again.resolved() == resolved
+
+
+def test_an_experiment_cannot_be_changed_after_loading(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(tmp_path, GOOD).seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("min_mib: 160, ", "mim_mib: 160, ", "small.yml:4: guests[0].mim_mib: unknown key; did you mean min_mib?"),
+        ("min_mib: 160, ", "", "small.yml:4: guests[0].min_mib: missing; add `min_mib: …`"),
+        ("pool_mib: 1000", "pool_mib: lots", "small.yml:2: pool_mib: must be a whole number, and is 'lots'"),
+        ("pool_mib: 1000", 'pool_mib: "1000"', "small.yml:2: pool_mib: must be a whole number, and is '1000'"),
+        ("pool_mib: 1000", "pool_mib: true", "small.yml:2: pool_mib: must be a whole number, and is True"),
+        ("pool_mib: 1000", "pool_mib: -5", "small.yml:2: pool_mib: input should be greater than 0; it is -5"),
+        ("pool_mib: 1000", "pool_mib:", "small.yml:2: pool_mib: must be a whole number, and is empty"),
+        (
+            "pool_mib: 1000",
+            "pool_mib: 700",
+            "small.yml:2: pool_mib: is 700, and the guests' initial_mib add up to 800; raise it or lower theirs",
+        ),
+        (
+            "pool_mib: 1000",
+            "pool_mib: 1000\npool_mib: 2000",
+            "small.yml:3: pool_mib: given twice, first on line 2; remove one",
+        ),
+        (
+            "    max_mib: 800",
+            "    max_mib: 300",
+            "small.yml:8: guests[1].initial_mib: is 400; must be from min_mib 160 to max_mib 300",
+        ),
+        (
+            "    max_mib: 800",
+            "    max_mib: 100",
+            "small.yml:7: guests[1].min_mib: is 160, above max_mib 100; swap or correct them",
+        ),
+        ("- name: b", "- name: a", "small.yml:5: guests[1].name: a is the name of guests[0] too; give another"),
+        (
+            "- name: b",
+            "- name: dom0",
+            "small.yml:5: guests[1].name: dom0 means something else to Xen or Ansible; choose another name",
+        ),
+        ("- name: b", "- name: 'b; reboot'", "small.yml:5: guests[1].name: 'b; reboot' does not match"),
+        (
+            "workload: idle",
+            "workload: idel",
+            "small.yml:6: guests[1].workload: there is no workload idel; did you mean",
+        ),
+        (
+            "high_mib: 300",
+            "hihg_mib: 300",
+            "small.yml:4: guests[0].with.hihg_mib: mono has no such parameter; did you mean high_mib?",
+        ),
+        (
+            "high_mib: 300",
+            "high_mib: a lot",
+            "small.yml:4: guests[0].with.high_mib: must be a whole number (MiB), and is 'a lot'",
+        ),
+        (
+            "high_mib: 300",
+            "high_mib: 0",
+            "small.yml:4: guests[0].with.high_mib: must be at least 1 MiB, and is 0",
+        ),
+        ("- static", "- statik", "small.yml:11: policies[0].name: there is no policy statik; did you mean static?"),
+        ("tax: 0.5", "tex: 0.5", "small.yml:12: policies[1].tex: unknown key; did you mean tax?"),
+        ("tax: 0.5", "tax: 1.5", "small.yml:12: policies[1].tax: input should be less than or equal to 1; it is 1.5"),
+        (
+            "label: half",
+            "label: static",
+            "small.yml:12: policies[1].label: static is the label of policies[0] too; give another",
+        ),
+        ("duration_s: 30", "duration_s: 1", "period_s: is 2, longer than duration_s 1; lower it"),
+        ("duration_s: 30", "duration_s: .inf", "small.yml:13: duration_s: must be a number, and is inf"),
+        ("- static", "- 7", "small.yml:11: policies[0]: must be keys and values, and is 7"),
+        ("guests:", "guests: 3\nothers:", "small.yml:3: guests: must be a list, and is 3"),
+        ("policies:", "policies: []\nclaim: none\nunknown:", "small.yml:12: unknown: unknown key; known: claim, "),
+    ],
+)
+def test_a_mistake_is_named_by_file_line_key_and_remedy(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert GOOD.count(old) == 1 or old in {"workload: idle", "tax: 0.5"}
+    assert said in complaint(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    text = GOOD.replace("pool_mib: 1000", "pool_mib: -1").replace("duration_s: 30", "duration: 30")
+    assert [line.split(" ")[1] for line in complaint(tmp_path, text).splitlines()] == [
+        "duration_s:",
+        "pool_mib:",
+        "duration:",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "small.yml:1: must be keys and values, and is empty; give name, pool_mib, guests, policies, duration_s"),
+        ("- 1\n- 2\n", "small.yml:1: must be keys and values, and is a list"),
+        ("name: [1\npool_mib: 2\n", "small.yml:2: not valid YAML: "),
+        ("name: &a [*a]\n", "small.yml:1: name: must be text"),
+        ("name: 2024-13-45\n", "small.yml: not valid YAML: month must be in 1..12; correct it"),
+        (
+            "name: !!python/object/apply:os.system [id]\n",
+            "small.yml:1: not valid YAML: could not determine a constructor",
+        ),
+        ("\x00", "small.yml: not valid YAML: "),
+        ("{[1]: 2}", "small.yml:1: not valid YAML: found unhashable key"),
+        ("[" * 5000, "small.yml: not valid YAML: "),
+        ("1: 2", "small.yml:1: "),
+    ],
+)
+def test_what_is_no_experiment_at_all_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+def test_a_file_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "small.yml"
+    path.write_bytes(b"name: \xff\n")
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 6; save it as UTF-8"):
+        load_experiment(path)
+
+
+def test_an_experiment_that_does_not_exist_brings_up_those_that_do() -> None:
+    with pytest.raises(ConfigError, match=r"qiuck\.yml: no such experiment; did you mean quick\?"):
+        load_experiment("qiuck")
+    with pytest.raises(ConfigError, match=r"elsewhere/other\.yml: no such experiment; known: .*quick"):
+        load_experiment("elsewhere/other.yml")
+
+
+def test_an_experiment_is_found_by_name_or_by_path() -> None:
+    assert load_experiment("quick") == load_experiment(EXPERIMENTS / "quick.yml")

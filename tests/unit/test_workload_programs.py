@@ -1,0 +1,162 @@
+"""Our own workloads, run for real, for a second or two each."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness.experiment.workloads import WORKLOADS, load_workloads
+
+
+def start(name: str, *, duration_s: float, **parameters: float | str) -> subprocess.Popen[str]:
+    workload = load_workloads(names=[name])[name]
+    assert list(workload.problems(parameters)) == []
+    command = workload.command(parameters, duration_s=duration_s, seed=1, directory=str(WORKLOADS))
+    return subprocess.Popen(
+        [sys.executable, *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    figures = json.loads(output)
+    assert isinstance(figures, dict)
+    return figures
+
+
+def resident_mib(process: subprocess.Popen[str]) -> float:
+    fields = Path(f"/proc/{process.pid}/statm").read_text(encoding="utf-8").split()
+    return int(fields[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+@pytest.fixture(name="program")
+def _program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Let the modules of the workloads be imported, and undo afterwards what they do to this process."""
+    monkeypatch.syspath_prepend(str(WORKLOADS))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield import_module("touching")
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for name in ("touching", "mono", "random_touch"):
+        sys.modules.pop(name, None)
+
+
+def test_mono_with_ample_memory_does_what_is_asked_and_loses_nothing() -> None:
+    figures = finish(start("mono", duration_s=1.5, low_mib=16, high_mib=16, rate_mib_s=1, hold_s=1, passes_per_s=10))
+    assert figures["passes_per_s"] == pytest.approx(10, rel=0.25)
+    assert figures["touched_mib_per_s"] == pytest.approx(160, rel=0.25)
+    assert figures["lost_s"] < 0.3
+    assert figures["ended"] == "deadline"
+
+
+def test_mono_that_cannot_keep_the_pace_says_how_much_time_it_lost() -> None:
+    figures = finish(start("mono", duration_s=1, low_mib=64, high_mib=64, rate_mib_s=1, hold_s=1, passes_per_s=100_000))
+    assert figures["lost_s"] == pytest.approx(figures["elapsed_s"], rel=0.3)
+
+
+def test_mono_takes_memory_and_gives_it_back() -> None:
+    process = start("mono", duration_s=3, low_mib=1, high_mib=100, rate_mib_s=100, hold_s=0.3, passes_per_s=50)
+    seen: list[float] = []
+    while process.poll() is None and len(seen) < 200:
+        seen.append(resident_mib(process))
+        time.sleep(0.02)
+    figures = finish(process)
+    assert figures["elapsed_s"] == pytest.approx(3, abs=0.3)
+    peak = seen.index(max(seen))
+    assert max(seen) > 90
+    assert min(seen[:peak]) < 30
+    assert min(seen[peak:]) < 40, "what it does not want any more is no longer resident"
+
+
+def test_random_with_ample_memory_touches_at_the_pace_that_is_asked() -> None:
+    figures = finish(start("random", duration_s=1.5, footprint_mib=8, law="uniform", touches_per_s=500))
+    assert figures["touches_per_s"] == pytest.approx(500, rel=0.25)
+    assert figures["lost_s"] < 0.3
+
+
+def test_random_without_a_pace_touches_as_much_as_it_can() -> None:
+    figures = finish(start("random", duration_s=1, footprint_mib=8, touches_per_s=0))
+    assert figures["touches_per_s"] > 10_000
+    assert figures["lost_s"] == 0
+
+
+@pytest.mark.parametrize("name", ["mono", "random"])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_and_what_was_done_is_reported(name: str, sent: signal.Signals) -> None:
+    process = start(name, duration_s=60)
+    time.sleep(0.7)
+    process.send_signal(sent)
+    figures = finish(process)
+    assert figures["ended"] == "signal"
+    assert 0 < figures["elapsed_s"] < 5
+
+
+@pytest.mark.parametrize("name", ["mono", "random"])
+def test_what_is_printed_holds_every_metric_that_the_file_promises(name: str) -> None:
+    output = json.dumps(finish(start(name, duration_s=0.3)))
+    assert all(metric.read(output) >= 0 for metric in load_workloads(names=[name])[name].metrics)
+
+
+def test_the_wave_holds_low_rises_holds_high_and_falls(program: ModuleType) -> None:
+    footprint_mib = import_module("mono").footprint_mib
+    wave = [footprint_mib(time_s, 60, 360, 15.0, 8.0) for time_s in (0, 7.9, 18, 28, 32, 35.9, 46, 55.9, 57, 74)]
+    assert wave == [60, 60, 210, 360, 360, 360, 210, 62, 60, 210]
+    assert footprint_mib(5.0, 60, 60, 15.0, 0.0) == 60
+
+
+def test_zipf_prefers_few_pages_and_uniform_none(program: ModuleType) -> None:
+    popularity = import_module("random_touch").Popularity
+    top = {}
+    for law in ("uniform", "zipf"):
+        drawn = Counter(popularity(law, 1.0, 1000, seed=1).draw(20_000))
+        top[law] = sum(count for _, count in drawn.most_common(10)) / 20_000
+    expected = sum(1 / rank for rank in range(1, 11)) / sum(1 / rank for rank in range(1, 1001))
+    assert top["zipf"] == pytest.approx(expected, rel=0.05)
+    assert top["uniform"] < 0.03
+
+
+def test_the_same_seed_touches_the_same_pages(program: ModuleType) -> None:
+    popularity = import_module("random_touch").Popularity
+    draws = [popularity("zipf", 1.2, 500, seed=seed).draw(50) for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_pages_that_come_slowly_are_touched_in_smaller_chunks(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(program.time, "monotonic", lambda: now[0])
+    memory = program.Memory(program.Run(1000.0))
+    sizes = []
+    for first, last in memory._chunks():
+        sizes.append(last - first)
+        now[0] += 0.005 * (last - first)  # 5 ms a page: a guest that waits for its swap disk
+    assert sum(sizes) == program.SEGMENT_PAGES
+    assert sizes[:5] == [64, 32, 16, 8, 4]
+    assert 0.005 * max(sizes[5:]) <= program.SLOW_CHUNK_S
+
+
+def test_a_deadline_ends_a_pass_in_its_middle(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(program.time, "monotonic", lambda: now[0])
+    memory = program.Memory(program.Run(1.0))
+    memory.resize(1)
+    for _, last in memory._chunks():
+        now[0] = 0.99 if last < program.SEGMENT_PAGES else 1.0
+    with pytest.raises(program.Over):
+        memory.touch(0, random.randrange(1, 255))
+    assert memory.touched_pages == 0
