@@ -1,0 +1,58 @@
+"""Every balancing policy, one file each, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.policies.base import Allocation, Params, Policy, PolicyError
+from harness.policies.equal import Equal, EqualParams
+from harness.policies.price import Price, PriceParams
+from harness.policies.self_balloon import SelfBalloon, SelfBalloonParams
+from harness.policies.static import Static, StaticParams
+from harness.policies.two_state import TwoState, TwoStateParams
+
+__all__ = ["Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
+
+_POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
+    "two-state": (TwoState, TwoStateParams),
+    "price": (Price, PriceParams),
+    "self-balloon": (SelfBalloon, SelfBalloonParams),
+    "equal": (Equal, EqualParams),
+    "static": (Static, StaticParams),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all policies."""
+    return tuple(_POLICIES)
+
+
+def params_of(name: str) -> type[Params]:
+    """The parameters that a policy takes, as a pydantic model. Raises PolicyError for a name that does not exist."""
+    return _find(name)[1]
+
+
+def make(name: str, params: Mapping[str, Any] | None = None) -> Policy:
+    """A fresh policy. Raises PolicyError for a name or a parameter that does not exist, or a value out of range."""
+    build, model = _find(name)
+    try:
+        return build(model.model_validate(dict(params or {})))
+    except ValidationError as error:
+        raise PolicyError("\n".join(_explain(name, model, dict(fault)) for fault in error.errors())) from error
+
+
+def _find(name: str) -> tuple[Callable[[Any], Policy], type[Params]]:
+    if name not in _POLICIES:
+        raise PolicyError(f"There is no policy {name!r}. There are: {', '.join(names())}.")
+    return _POLICIES[name]
+
+
+def _explain(name: str, model: type[Params], fault: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields) or "none"
+        return f"Policy {name} has no parameter {key!r}. It has: {known}."
+    return f"Policy {name}, {key} = {fault['input']!r}: {fault['msg']}. It is: {model.model_fields[key].description}."

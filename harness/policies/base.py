@@ -1,0 +1,159 @@
+"""What every policy shares: its answer, its parameters, its treatment of the unknown, and two small memories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from harness.view import FloatArray, HostView
+
+MIB = 1024.0
+"""KiB in a MiB."""
+
+
+class PolicyError(ValueError):
+    """A policy or a parameter that does not exist or does not fit; the message says what does."""
+
+
+class Params(BaseModel):
+    """Parameters of a policy. Every field says its unit, its range, its default and where that comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Allocation:
+    """What a policy wants: one target and one reason per guest, in the order of the view it was given."""
+
+    targets_kib: FloatArray
+    """NaN only for a guest whose current memory is unknown too."""
+    reasons: tuple[str, ...]
+    state: str | None = None
+
+
+class Policy(Protocol):
+    """A policy: pure but for its own small state, which `reset` clears at the start of every trial."""
+
+    name: ClassVar[str]
+
+    @property
+    def params(self) -> Params:
+        """The parameters in force."""
+        ...
+
+    def decide(self, view: HostView) -> Allocation:
+        """Decide once for the guests of the view."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything seen so far."""
+        ...
+
+
+Decide = Callable[[HostView], Allocation]
+
+HOST_NEEDS = ("free_kib", "reserve_kib", "promised_kib")
+GUEST_NEEDS = ("current_kib", "min_kib", "max_kib", "shares")
+
+
+def among_known(
+    view: HostView, decide: Decide, *, needs: Sequence[str] = (), host: Sequence[str] = HOST_NEEDS
+) -> Allocation:
+    """Decide among the guests whose `needs`, bounds and shares are known; the others are held, out of the pool.
+
+    A held guest keeps what it has and its reason says what is not known; where a figure of the host is not known
+    all are. So `decide` never meets NaN, never has to invent a number, and always has a guest.
+    """
+    faults = _faults(view, needs, host)
+    known = np.array([fault is None for fault in faults], dtype=bool)
+    targets = view.current_kib.copy()
+    reasons = [f"held at {mib(size)}: {fault}" for size, fault in zip(targets, faults, strict=True)]
+    if not known.any():
+        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+    inner = decide(view.select(known))
+    targets[known] = inner.targets_kib
+    for i, reason in zip(np.flatnonzero(known), inner.reasons, strict=True):
+        reasons[i] = reason
+    return Allocation(targets_kib=targets, reasons=tuple(reasons), state=inner.state)
+
+
+def _faults(view: HostView, needs: Sequence[str], host: Sequence[str]) -> list[str | None]:
+    """Per guest, what keeps it out of a decision; None where nothing does."""
+    for name in host:
+        if math.isnan(getattr(view, name)):
+            return [f"the host's {name} is not known"] * len(view)
+    faults: list[str | None] = [None] * len(view)
+    for i in np.flatnonzero(view.min_kib > view.max_kib):
+        faults[i] = "its min_kib is above its max_kib"
+    for i in np.flatnonzero(view.shares <= 0):
+        faults[i] = "its shares are not above 0"
+    for name in (*needs, *GUEST_NEEDS):
+        for i in np.flatnonzero(np.isnan(getattr(view, name))):
+            faults[i] = f"its {name} is not known"
+    return faults
+
+
+def mib(kib: float) -> str:
+    """A size for people: `352 MiB`, `3.5 MiB`; `unknown` for NaN."""
+    if math.isnan(kib):
+        return "unknown"
+    return f"{kib / MIB:.0f} MiB" if abs(kib) >= 10 * MIB or kib % MIB == 0 else f"{kib / MIB:.1f} MiB"
+
+
+def changes(view: HostView, targets_kib: FloatArray) -> list[str]:
+    """Per guest, what its target means to it: `+112 MiB`, `-3.5 MiB (its minimum)`, `unchanged`."""
+    return [
+        (
+            "unchanged"
+            if abs(target - current) < 1
+            else f"{'-' if target < current else '+'}{mib(abs(target - current))}"
+        )
+        + (" (its minimum)" if target <= low else " (its maximum)" if target >= high else "")
+        for current, target, low, high in zip(view.current_kib, targets_kib, view.min_kib, view.max_kib, strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class Average:
+    """Exponential averages, one per guest name; the first sample of a guest is its average."""
+
+    time_s: float = math.nan
+    of: dict[str, float] = field(default_factory=dict)
+
+    def update(self, view: HostView, samples: FloatArray, tau_s: float) -> FloatArray:
+        """Take in one sample per guest and return the averages; without a time to average over, the samples."""
+        elapsed_s = view.time_s - self.time_s
+        kept = math.exp(-elapsed_s / tau_s) if tau_s > 0 and elapsed_s >= 0 else 0.0
+        old = np.array([self.of.get(name, sample) for name, sample in zip(view.names, samples, strict=True)])
+        averages = samples + (old - samples) * kept
+        self.of |= dict(zip(view.names, averages.tolist(), strict=True))
+        self.time_s = view.time_s
+        return averages
+
+
+JITTER_S = 0.1
+"""A tick this early still counts as on time, so that a policy of 10 s in ticks of 2 s does not slip to 12 s."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """Lets a policy decide every `interval_s` and repeats its last answer in between."""
+
+    interval_s: float
+    time_s: float = math.nan
+    names: tuple[str, ...] = ()
+    last: Allocation | None = None
+
+    def decide(self, view: HostView, decide: Decide) -> Allocation:
+        """Decide when it is due, when the guests are others, or when time ran backwards; else repeat."""
+        elapsed_s = view.time_s - self.time_s
+        if self.last is not None and self.names == view.names and 0 <= elapsed_s < self.interval_s - JITTER_S:
+            wait = f" (decided {elapsed_s:.0f} s ago)"
+            return replace(self.last, reasons=tuple(reason + wait for reason in self.last.reasons))
+        self.time_s, self.names, self.last = view.time_s, view.names, decide(view)
+        return self.last

@@ -1,0 +1,150 @@
+"""`price`: one price for memory. It moves from the guest that pays least to the one that pays most until all pay alike.
+
+price = S·(1 - τ + ε·s) / (T - τ·A), from the shares per page of Waldspurger, "Memory Resource Management in VMware ESX
+Server" (OSDI 2002) §5: rho = S / (P·(f + k(1 - f))), k = 1/(1 - τ), f = A/P, with the swap weight ε of the proposal.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.policies.base import MIB, Allocation, Average, Params, among_known, changes
+from harness.policies.waterfill import waterfill
+from harness.view import FloatArray, HostView
+
+HALVINGS = 60
+"""Of the interval that holds λ: more than the 53 bits of a float64."""
+
+
+class PriceParams(Params):
+    """Parameters of `price`."""
+
+    tax: float = Field(
+        default=0.75, ge=0, le=1, description="τ, 0 to 1: how much dearer idle memory is than used; 0.75 as in ESX"
+    )
+    swap_weight: float = Field(
+        default=0.2,
+        ge=0,
+        le=10,
+        description="ε, 0 to 10: how much swap in use raises the price; 0.2 as in the proposal",
+    )
+    active: Literal["used", "touched"] = Field(
+        default="used",
+        description="what A is: used memory (MemTotal - MemFree - Buffers - Cached), or active_kib, what was touched",
+    )
+    swap_smoothing_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="s, 0 to 3600: exponential average over swap in use; 0 turns it off; ours",
+    )
+    swap_dead_band_mib: float = Field(
+        default=20.0,
+        ge=0,
+        le=65536,
+        description="MiB, 0 to 65536: less swap than this counts as none, because it never comes back by itself; ours",
+    )
+    swap_horizon_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="s, above 0 to 3600: swap counts as in use as far as it would be read back within this time; ours",
+    )
+    fixed_point: bool = Field(
+        default=True,
+        description="weigh swap as it will be after the move, so that ε cannot oscillate; off to show that it does",
+    )
+
+
+class Price:
+    """T = τ·A + S·(1 - τ + ε·s)·λ with Σ T = M, inside the bounds."""
+
+    name: ClassVar[str] = "price"
+
+    def __init__(self, params: PriceParams) -> None:
+        self.params = params
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the averages of swap in use."""
+        self._swap = Average()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns without which a guest has no price."""
+        demand = "active_kib" if self.params.active == "touched" else "used_kib"
+        return (demand, "swap_fill") if self._weighs_swap else (demand,)
+
+    @property
+    def _weighs_swap(self) -> bool:
+        return self.params.swap_weight > 0 and self.params.tax < 1
+
+    def decide(self, view: HostView) -> Allocation:
+        """Divide the pool at one price."""
+        return among_known(view, self._decide, needs=self.needs)
+
+    def _decide(self, view: HostView) -> Allocation:
+        taxed = self.params.tax * (view.active_kib if self.params.active == "touched" else view.used_kib)
+        swap = self._swap_in_use(view) if self._weighs_swap else np.zeros(len(view))
+        weight = self._weight(view, swap)
+        settled = self._weight(view, self._swap_after(view, taxed, swap)) if swap.any() else weight
+        targets = waterfill(view.pool_kib, taxed, settled, view.min_kib, view.max_kib).targets_kib
+        prices = MIB * np.divide(
+            weight, view.current_kib - taxed, out=np.full(len(view), np.inf), where=view.current_kib > taxed
+        )
+        reasons = (f"{bid}: {text}" for bid, text in zip(_bids(prices), changes(view, targets), strict=True))
+        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+
+    def _weight(self, view: HostView, swap: FloatArray) -> FloatArray:
+        """S·(1 - τ + ε·s); S at τ = 1, where only used memory would be left to pay for."""
+        return view.shares * (1 - self.params.tax + self.params.swap_weight * swap if self.params.tax < 1 else 1.0)
+
+    def _swap_in_use(self, view: HostView) -> FloatArray:
+        """Share of swap that counts: above the dead band, where known only what is being read back; averaged."""
+        filled = np.where(view.swap_used_kib < self.params.swap_dead_band_mib * MIB, 0.0, view.swap_fill)
+        read_back = np.where(~np.isnan(view.swap_in_kib_s), view.swap_in_kib_s * self.params.swap_horizon_s, np.inf)
+        in_use = np.minimum(filled, np.divide(read_back, view.swap_total_kib, out=filled.copy(), where=filled > 0))
+        return self._swap.update(view, in_use, self.params.swap_smoothing_s)
+
+    def _swap_after(self, view: HostView, taxed: FloatArray, swap: FloatArray) -> FloatArray:
+        """Swap in use once the memory has moved: s(T) = clamp(s - (T - C)/swap total, 0, s) at the T that it leads to.
+
+        A guest that gets what it reads back stops reading it back, so s depends on T and T on s. For a given λ the two
+        meet in one T per guest, which grows with λ; so λ is found by halving an interval that holds it. Only for guests
+        whose swap-in rate is known: without it nobody knows which of the swap is missed.
+        """
+        foreseen = ~np.isnan(view.swap_in_kib_s) & (swap > 0) & (view.swap_total_kib > 0)
+        light, heavy = self._weight(view, np.where(foreseen, 0.0, swap)), self._weight(view, swap)
+        lo, hi = view.min_kib, view.max_kib
+        low = waterfill(view.pool_kib, taxed, heavy, lo, hi).level
+        high = waterfill(view.pool_kib, taxed, light, lo, hi).level
+        if not self.params.fixed_point or not foreseen.any() or low <= 0:
+            return swap
+        per_kib = np.divide(1.0, view.swap_total_kib, out=np.zeros(len(view)), where=foreseen)
+        pull = self.params.swap_weight * view.shares * per_kib
+        total = np.clip(view.pool_kib, lo.sum(), hi.sum())
+        targets = view.current_kib
+        for _ in range(HALVINGS):
+            level = (low + high) / 2
+            most, least = taxed + heavy * level, taxed + light * level
+            meeting = (most + pull * level * view.current_kib) / (1 + pull * level)
+            targets = np.clip(np.clip(meeting, least, most), lo, hi)
+            low, high = (level, high) if targets.sum() < total else (low, level)
+        return np.where(foreseen, np.clip(swap - (targets - view.current_kib) * per_kib, 0.0, swap), swap)
+
+
+def _bids(prices: FloatArray) -> list[str]:
+    """What each guest pays, in shares per MiB, and what the others pay on average."""
+    if len(prices) == 1:
+        return ["no other guest to trade with"]
+    finite = np.isfinite(prices)
+    sums, counts = prices[finite].sum(), finite.sum()
+    bids = []
+    for price, known in zip(prices, finite, strict=True):
+        rest = counts - known
+        others = f"others {(sums - (price if known else 0.0)) / rest:.2f}" if rest else "others any price"
+        bids.append(f"pays {price:.2f}, {others}" if known else f"would pay any price, {others}")
+    return bids

@@ -1,0 +1,91 @@
+"""`self-balloon`: every guest toward its own committed memory; nobody looks at the host.
+
+Magenheimer, "Memory Overcommit… without the Commitment" (Xen Summit 2008): the userspace daemon. The variant `kernel`
+is the driver that Linux had from 2010 to 2019 (drivers/xen/xen-selfballoon.c).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.policies.base import MIB, Allocation, Pace, Params, among_known, changes, mib
+from harness.view import FloatArray, HostView
+
+KERNEL_INTERVAL_S = 5.0
+KERNEL_RESERVE = 0.10
+
+
+class SelfBalloonParams(Params):
+    """Parameters of `self-balloon`."""
+
+    variant: Literal["userspace", "kernel"] = Field(
+        default="userspace",
+        description="userspace: the daemon of 2008, down by a tenth of the way every tick; "
+        "kernel: the Linux driver of 2010-2019, down by an eighth every 5 s, 10 % of max_kib added to the goal",
+    )
+    reserve_mib: float = Field(
+        default=0.0,
+        ge=0,
+        le=65536,
+        description="MiB, 0 to 65536: added to committed memory, for what a kernel keeps outside MemTotal; 0 in 2008",
+    )
+
+
+class SelfBalloon:
+    """Goal = max(K + reserve, floor(hi)); down C - (C - goal)/10, up to the goal at once."""
+
+    name: ClassVar[str] = "self-balloon"
+
+    def __init__(self, params: SelfBalloonParams) -> None:
+        self.params = params
+        self.reset()
+
+    def reset(self) -> None:
+        """Decide anew at the next view."""
+        self._pace = Pace(KERNEL_INTERVAL_S if self.params.variant == "kernel" else 0.0)
+
+    def decide(self, view: HostView) -> Allocation:
+        """Move every guest towards its goal, whatever the host has."""
+        return among_known(view, lambda known: self._pace.decide(known, self._decide), needs=["committed_kib"], host=())
+
+    def _decide(self, view: HostView) -> Allocation:
+        goal = view.committed_kib + self.params.reserve_mib * MIB
+        if self.params.variant == "kernel":
+            goal += KERNEL_RESERVE * view.max_kib
+            targets = np.maximum(_towards(goal, view.current_kib, down=8), kernel_floor_kib(view.max_kib))
+        else:
+            goal = np.maximum(goal, userspace_floor_kib(view.max_kib))
+            targets = _towards(goal, view.current_kib, down=10)
+        targets = np.clip(targets, view.min_kib, view.max_kib)
+        reasons = (
+            f"{mib(committed)} committed, goal {mib(aim)}: {text}"
+            for committed, aim, text in zip(view.committed_kib, goal, changes(view, targets), strict=True)
+        )
+        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+
+
+def _towards(goal: FloatArray, current: FloatArray, *, down: int) -> FloatArray:
+    """All the way up, a part of the way down."""
+    return np.where(goal < current, current - (current - goal) / down, goal)
+
+
+def userspace_floor_kib(max_kib: FloatArray) -> FloatArray:
+    """What the daemon never goes below, for a guest of `max_kib`: 512 MiB → 168, 1024 → 232, 2048 → 360."""
+    size = max_kib / MIB
+    pages = max_kib / 4
+    return MIB * np.select(
+        [size < 125, size < 500, size < 2000],
+        [8 + pages / 512, 40 + pages / 1024, 104 + pages / 2048],
+        default=296 + pages / 8192,
+    )
+
+
+def kernel_floor_kib(max_kib: FloatArray) -> FloatArray:
+    """What the driver never goes below: a half, an eighth, then a thirty-second of the usable memory."""
+    size = max_kib / MIB
+    return MIB * np.select(
+        [size < 64, size < 512], [16 + (size - 16) / 2, 40 + (size - 40) / 8], default=99 + (size - 99) / 32
+    )

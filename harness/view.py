@@ -1,0 +1,220 @@
+"""HostView, what a policy may see at one moment: one column per quantity, one entry per guest, NaN for unknown."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+Curve = tuple[tuple[float, float], ...]
+"""Pairs: `(age_s, kib)` of a page-age histogram, `(depth_kib, kib_per_s)` of ghost returns."""
+
+LARGEST = 2.0**40
+"""Above this no figure is believed: 1 PiB in KiB, so that sums over 8192 guests stay exact integers in float64."""
+LONGEST_CURVE = 4096
+"""Points of one histogram; the multi-generational LRU gives tens, a swap trace hundreds."""
+LONGEST_NAME = 255
+DEFAULT_SHARES = 1000.0
+
+
+class ViewError(ValueError):
+    """A view that cannot be read; the message names the place in it and the remedy."""
+
+
+def unknown() -> FloatArray:
+    """A column of which nothing is known, for any number of guests."""
+    return np.array(np.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HostView:
+    """The host and its balanced guests.
+
+    A column that is not given is unknown (NaN) for every guest, and so is a figure that cannot be: negative,
+    infinite or above `LARGEST`.
+    """
+
+    time_s: float = math.nan
+    total_kib: float = math.nan
+    free_kib: float
+    reserve_kib: float
+    promised_kib: float = 0.0
+    names: tuple[str, ...]
+    current_kib: FloatArray = field(default_factory=unknown)
+    min_kib: FloatArray = field(default_factory=unknown)
+    max_kib: FloatArray = field(default_factory=unknown)
+    shares: FloatArray = field(default_factory=unknown)
+    mem_total_kib: FloatArray = field(default_factory=unknown)
+    mem_free_kib: FloatArray = field(default_factory=unknown)
+    mem_available_kib: FloatArray = field(default_factory=unknown)
+    buffers_kib: FloatArray = field(default_factory=unknown)
+    cached_kib: FloatArray = field(default_factory=unknown)
+    committed_kib: FloatArray = field(default_factory=unknown)
+    swap_total_kib: FloatArray = field(default_factory=unknown)
+    swap_free_kib: FloatArray = field(default_factory=unknown)
+    swap_in_kib_s: FloatArray = field(default_factory=unknown)
+    swap_out_kib_s: FloatArray = field(default_factory=unknown)
+    refault_kib_s: FloatArray = field(default_factory=unknown)
+    major_faults_s: FloatArray = field(default_factory=unknown)
+    stall_some: FloatArray = field(default_factory=unknown)
+    stall_full: FloatArray = field(default_factory=unknown)
+    age_s: FloatArray = field(default_factory=unknown)
+    active_kib: FloatArray = field(default_factory=unknown)
+    page_ages: tuple[Curve | None, ...] = ()
+    ghost_returns: tuple[Curve | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in COLUMNS:
+            column = np.asarray(getattr(self, name), dtype=np.float64)
+            column = np.minimum(column, LARGEST) if name == "age_s" else column  # an age without end stays an age
+            object.__setattr__(self, name, np.broadcast_to(_believed(column), (len(self.names),)))
+        for name in HOST_FIELDS:
+            object.__setattr__(self, name, float(_believed(np.float64(getattr(self, name)))))
+        for name in CURVES:
+            curves = getattr(self, name) or (None,) * len(self.names)
+            object.__setattr__(self, name, tuple(_believed_points(curve) for curve in curves))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def pool_kib(self) -> float:
+        """What the guests of this view share: Σ current + free - reserve - promised; NaN when a part is unknown."""
+        return float(self.current_kib.sum() + self.free_kib - self.reserve_kib - self.promised_kib)
+
+    @property
+    def used_kib(self) -> FloatArray:
+        """MemTotal - MemFree - Buffers - Cached; NaN where unknown or contradictory."""
+        return _believed(self.mem_total_kib - self.mem_free_kib - self.buffers_kib - self.cached_kib)
+
+    @property
+    def swap_used_kib(self) -> FloatArray:
+        """SwapTotal - SwapFree; NaN where unknown or contradictory."""
+        return _believed(self.swap_total_kib - self.swap_free_kib)
+
+    @property
+    def swap_fill(self) -> FloatArray:
+        """Swap used / swap total, 0 to 1; 0 for a guest without swap, NaN where unknown."""
+        total = self.swap_total_kib
+        filled = np.divide(self.swap_used_kib, total, out=np.full(len(self), np.nan), where=total > 0)
+        return np.where(total == 0, 0.0, filled)
+
+    def select(self, mask: BoolArray) -> HostView:
+        """The same host with only the guests where `mask` is true."""
+        chosen = np.flatnonzero(mask)
+        parts: dict[str, Any] = {name: getattr(self, name)[chosen] for name in COLUMNS}
+        parts |= {name: tuple(getattr(self, name)[i] for i in chosen) for name in ("names", *CURVES)}
+        return replace(self, **parts)
+
+    @classmethod
+    def from_json(cls, obj: object) -> HostView:
+        """Read the View contract (docs/results.md). Raises ViewError naming the key path; unknown keys are ignored."""
+        view = _mapping(obj, "the view")
+        host = _mapping(view.get("host"), "host")
+        rows = view.get("guests")
+        if not isinstance(rows, list):
+            raise ViewError(f"guests: expected a list of guests, found {_show(rows)}.")
+        guests = [_mapping(row, f"guests[{i}]") for i, row in enumerate(rows)]
+        names = [_name(guest.get("name"), f"guests[{i}].name") for i, guest in enumerate(guests)]
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise ViewError(f"guests: {_show(twice[0])} is there more than once. Give every guest its own name.")
+        parts: dict[str, Any] = {name: _number(host.get(name), f"host.{name}") for name in HOST_FIELDS}
+        parts |= {name: np.array([_cell(guest, name, i) for i, guest in enumerate(guests)]) for name in COLUMNS}
+        for name in CURVES:
+            parts[name] = tuple(_curve(guest.get(name), f"guests[{i}].{name}") for i, guest in enumerate(guests))
+        if "promised_kib" not in host:
+            parts["promised_kib"] = 0.0
+        return cls(time_s=_number(view.get("time_s"), "time_s"), names=tuple(names), **parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
+        guests = []
+        for i, name in enumerate(self.names):
+            row: dict[str, Any] = {"name": name}
+            row |= {column: _plain(column, getattr(self, column)[i]) for column in COLUMNS}
+            row |= {curve: [list(point) for point in points] for curve in CURVES if (points := getattr(self, curve)[i])}
+            guests.append(row)
+        host = {key: _plain(key, getattr(self, key)) for key in HOST_FIELDS}
+        return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": guests}
+
+
+HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
+CURVES = ("page_ages", "ghost_returns")
+COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", *HOST_FIELDS, *CURVES))
+"""The columns of the view: the guest fields of the JSON contract that are numbers."""
+
+
+def _believed(figures: FloatArray | np.float64) -> FloatArray:
+    """The figures that can be; NaN for the others."""
+    return np.where((figures >= 0) & (figures <= LARGEST), figures, np.nan)
+
+
+def _believed_points(curve: Curve | None) -> Curve | None:
+    return curve and tuple(point for point in curve if all(0 <= number <= LARGEST for number in point))
+
+
+def _show(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ViewError(f"{where}: expected an object, found {_show(value)}.")
+    return value
+
+
+def _name(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_NAME or not value.isprintable():
+        raise ViewError(f"{where}: expected a printable name of 1 to {LONGEST_NAME} characters, found {_show(value)}.")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST:
+        return float(value)
+    raise ViewError(f"{where}: expected a number from 0 to 2^40, or null when it is not known; found {_show(value)}.")
+
+
+def _cell(guest: Mapping[str, Any], column: str, i: int) -> float:
+    """One guest's figure. Shares have a default; what Xen gives the guest must be known; bounds must not cross."""
+    where = f"guests[{i}].{column}"
+    number = _number(guest.get(column), where)
+    if column == "current_kib" and math.isnan(number):
+        raise ViewError(f"{where}: missing. It is what Xen gives the guest now; no decision is possible without it.")
+    if column == "shares":
+        if number == 0:
+            raise ViewError(f"{where}: must be above 0; the default is {DEFAULT_SHARES:.0f}.")
+        return DEFAULT_SHARES if math.isnan(number) else number
+    if column == "max_kib" and number < _number(guest.get("min_kib"), f"guests[{i}].min_kib"):
+        raise ViewError(f"{where}: {number:.0f} is below min_kib. Raise max_kib or lower min_kib.")
+    return number
+
+
+def _curve(value: object, where: str) -> Curve | None:
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > LONGEST_CURVE:
+        raise ViewError(f"{where}: expected a list of at most {LONGEST_CURVE} pairs of numbers, found {_show(value)}.")
+    return tuple(_point(point, f"{where}[{i}]") for i, point in enumerate(value))
+
+
+def _point(value: object, where: str) -> tuple[float, float]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2 or None in value:
+        raise ViewError(f"{where}: expected a pair of numbers, found {_show(value)}.")
+    return _number(value[0], where), _number(value[1], where)
+
+
+def _plain(name: str, value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return round(value) if name.endswith("_kib") else float(value)
