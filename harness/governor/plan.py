@@ -1,0 +1,198 @@
+"""From an allocation to a plan that is safe to carry out now (docs/design.md, "Governor", rules 1 to 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.governor.health import Health
+from harness.governor.movement import Movement
+from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, grant
+from harness.policies.base import Allocation, mib
+from harness.view import BoolArray, FloatArray, HostView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One target to set."""
+
+    guest: str
+    from_kib: int
+    target_kib: int
+    asked_kib: int
+    """What the policy wanted."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to send now, those that give memory first, and why nothing is sent to the others."""
+
+    steps: tuple[Step, ...]
+    held: Mapping[str, str]
+
+
+class Notes:
+    """What happened to each guest's target, in words, in the order in which it happened."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self._texts = [[reason] for reason in reasons]
+
+    def add(self, where: BoolArray, text: str, sizes_kib: FloatArray) -> None:
+        """Add a text to some guests, `{}` standing for a size of each."""
+        for i in np.flatnonzero(where):
+            self._texts[i].append(text.format(mib(sizes_kib[i])))
+
+    def of(self, i: int) -> str:
+        """Everything about one guest."""
+        return "; ".join(self._texts[i])
+
+
+class Governor:
+    """Turns allocations into plans; remembers only where the guests are going and how they last were."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all guests, at the start of a trial."""
+        self._movements: dict[str, Movement] = {}
+        self._healths: dict[str, Health] = {}
+
+    def fresh(self, view: HostView) -> HostView:
+        """The guests that take part: sampled within three periods, and following their targets."""
+        return view.select(np.array([cause is None for cause in self._left_out(view)], dtype=bool))
+
+    def plan(self, view: HostView, allocation: Allocation) -> Plan:
+        """Make an allocation for `fresh(view)` safe; `view` has all guests. Every guest gets a step or a reason."""
+        left_out = self._left_out(view)
+        part = np.array([cause is None for cause in left_out], dtype=bool)
+        if part.sum() != len(allocation.targets_kib):
+            raise ValueError("The allocation is not for this view: decide on what Governor.fresh(view) returns.")
+        reasons = iter(allocation.reasons)
+        notes = Notes([f"left out: {cause}" if cause else next(reasons) for cause in left_out])
+        current = np.round(view.current_kib)
+        asked = current.copy()
+        asked[part] = np.where(np.isnan(allocation.targets_kib), current[part], np.round(allocation.targets_kib))
+        stuck = self._stuck(view, notes)
+        wanted, starves = self._wanted(view, asked, part, notes)
+        return self._carry_out(view, asked, wanted, starves, stuck, notes)
+
+    def _left_out(self, view: HostView) -> list[str | None]:
+        """Rules 4 and 5: per guest, why it takes no part; None for those that do."""
+        causes: list[str | None] = []
+        for name, current, age_s, total in zip(
+            view.names, view.current_kib, view.age_s, view.mem_total_kib, strict=True
+        ):
+            rest_s = self._movement(name).rests_until_s - view.time_s
+            if np.isnan(current):
+                causes.append("what it has is not known")
+            elif age_s > self.limits.stale_s:
+                causes.append(f"no sample for {age_s:.0f} s")
+            elif np.isnan(age_s) and np.isnan(total):
+                causes.append("no sample yet")
+            elif rest_s > 0:
+                causes.append(f"it did not follow its target; tried again in {rest_s:.0f} s")
+            else:
+                causes.append(None)
+        return causes
+
+    def _wanted(self, view: HostView, asked: FloatArray, part: BoolArray, notes: Notes) -> tuple[FloatArray, BoolArray]:
+        """Rules 1, 4 and 6: targets inside bounds and pool, and which guests starve in silence."""
+        current = np.round(view.current_kib)
+        least, most = bounds_kib(view, self.limits)
+        bounded = np.where(part, np.clip(asked, least, most), current)
+        notes.add(bounded < asked, "its maximum is {}", bounded)
+        notes.add((bounded > asked) & (bounded <= view.min_kib), "its minimum is {}", bounded)
+        notes.add((bounded > asked) & (bounded > view.min_kib), "needs {} to live", bounded)
+        emergency = np.minimum(np.floor(self._emergencies(view, part)), most)
+        starves = emergency > current
+        notes.add(starves, "fell silent while in trouble: may have {}", emergency)
+        pool = view.select(part).pool_kib - (emergency - current)[starves].sum()
+        wanted = np.where(starves, emergency, np.where(part, bounded, np.maximum(current, self._heading(view))))
+        wanted[part] = fit(bounded[part], current[part], least[part], pool)
+        notes.add(wanted < bounded, "the pool allows {}", wanted)
+        return wanted, starves
+
+    def _emergencies(self, view: HostView, part: BoolArray) -> FloatArray:
+        """Rule 4: what the guests that fell silent while in trouble may have; NaN for all others."""
+        targets = np.full(len(view), np.nan)
+        traffic = np.nan_to_num(view.swap_in_kib_s) + np.nan_to_num(view.swap_out_kib_s)
+        for i, name in enumerate(view.names):
+            health = self._healths.setdefault(name, Health())
+            if part[i]:
+                health.speaks(view.stall_some[i], traffic[i])
+            elif view.age_s[i] > self.limits.stale_s:
+                share = self.limits.emergency_share
+                targets[i] = health.emergency_kib(view.current_kib[i], traffic[i], share)
+        return targets
+
+    def _carry_out(
+        self,
+        view: HostView,
+        asked: FloatArray,
+        wanted: FloatArray,
+        starves: BoolArray,
+        stuck: BoolArray,
+        notes: Notes,
+    ) -> Plan:
+        """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move."""
+        current = np.round(view.current_kib)
+        band = dead_band_kib(current, self.limits)
+        heading = self._heading(view)
+        taken = np.maximum(current, heading)
+        moves = (np.abs(wanted - heading) >= band) & ~stuck
+        gives = moves & (wanted <= taken)
+
+        promised = view.promised_kib + np.nansum(taken - current)
+        free = np.nan_to_num(view.free_kib - view.reserve_kib - promised)
+        asks = np.where(moves & ~gives, wanted - taken, 0.0)
+        neediest = np.lexsort((-asks / np.maximum(current, 1.0), -np.nan_to_num(view.stall_some), ~starves))
+        grants = grant(asks, band, max(0.0, float(free)), neediest)
+        target = np.where(stuck, current, np.where(gives, wanted, taken + grants))
+
+        underway = np.abs(heading - current) >= band
+        notes.add(~moves & ~stuck & underway, "on its way to {}", heading)
+        notes.add(~moves & ~stuck & ~underway & (wanted != current), "{} is too small a step", abs(wanted - current))
+        notes.add((grants < asks) & (grants > 0), "Xen has only {} of it free now", grants)
+        notes.add((grants < asks) & (grants == 0), "{} must wait: Xen has nothing free above its reserve", asks)
+        steps = []
+        for i in (*np.flatnonzero(gives | stuck), *(i for i in neediest if grants[i] > 0)):
+            step = Step(
+                guest=view.names[i],
+                from_kib=int(current[i]),
+                target_kib=int(target[i]),
+                asked_kib=int(asked[i]),
+                reason=notes.of(i),
+            )
+            steps.append(step)
+            if not stuck[i]:
+                self._movement(step.guest).aim(view.time_s, current[i], target[i])
+        sent = {step.guest for step in steps}
+        held = {name: notes.of(i) for i, name in enumerate(view.names) if name not in sent}
+        return Plan(steps=tuple(steps), held=held)
+
+    def _stuck(self, view: HostView, notes: Notes) -> BoolArray:
+        """Rule 5: the guests that have now stood still for too long; they are capped at what they have."""
+        band = dead_band_kib(view.current_kib, self.limits)
+        stuck = np.zeros(len(view), dtype=bool)
+        shrinks = np.zeros(len(view), dtype=bool)
+        for i, name in enumerate(view.names):
+            movement = self._movement(name)
+            shrinks[i] = movement.direction < 0
+            stuck[i] = not movement.follows(view.time_s, view.current_kib[i], band[i])
+        cannot = stuck & shrinks & (view.mem_available_kib <= self.limits.margin_kib)
+        notes.add(cannot, "cannot give more, only {} are available to it: left alone", view.mem_available_kib)
+        notes.add(stuck & ~cannot, "does not follow its target: left alone with {}", view.current_kib)
+        return stuck
+
+    def _heading(self, view: HostView) -> FloatArray:
+        """Where every guest is going, or where it is."""
+        sizes = zip(view.names, np.round(view.current_kib), strict=True)
+        return np.array([self._movement(name).heading_kib(size) for name, size in sizes])
+
+    def _movement(self, name: str) -> Movement:
+        return self._movements.setdefault(name, Movement())
