@@ -139,7 +139,7 @@ make_venv() {
         quietly "installing ${*: -1}" env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
             "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off --no-deps \
             --require-hashes --only-binary :all: --requirement "$root/${*: -1}" 9>&- ||
-            die "the Python packages could not be installed; with the network back, start again"
+            die "the Python packages could not be installed. Remedy what is said above (often it is the network), and start again"
         install_project
         stamp "$@" >"$venv/stamp"
     fi
