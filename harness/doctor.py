@@ -1,0 +1,77 @@
+"""Is this machine fit for an experiment? Each problem with its remedy; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.experiment.config import Experiment
+from harness.experiment.workloads import load_workloads
+from harness.lab import shape
+from harness.lab.image import LabError, cache_root
+from harness.lab.lab import Lab, require_memory
+
+PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "mmdebstrap": "mmdebstrap",
+    "cpio": "cpio",
+    "mke2fs": "e2fsprogs",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+"""Program → the distribution's package that has it."""
+
+IMAGE_MIB = 1500
+"""What building an image takes in the cache at its peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    remedy: str = ""
+    """Empty: nothing is wrong."""
+
+
+def examine_lab(experiment: Experiment) -> Iterator[Finding]:
+    """Look at what the lab needs of this machine, for this experiment."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None})
+    if missing:
+        yield Finding(what="programs are missing", remedy=f"apt-get install --no-install-recommends {' '.join(missing)}")
+    else:
+        yield Finding(what="QEMU, mmdebstrap and the other programs of the lab are there")
+    workloads = load_workloads(names=[guest.workload for guest in experiment.guests])
+    try:
+        wanted = shape.of(experiment, workloads.values())
+        require_memory(wanted)
+    except LabError as error:
+        yield Finding(what="the lab has no room", remedy=str(error))
+        return
+    lab = Lab.of(wanted)
+    yield Finding(what=f"memory: the lab takes {wanted.memory_mib} MiB")
+    yield from _disk()
+    other = Lab.running()
+    if other is not None and other.folder != lab.folder:
+        yield Finding(what=f"another lab is up ({other.folder.name})", remedy="end it with: ballast lab down")
+    elif lab.provisioned:
+        yield Finding(what="a provisioned snapshot of this lab is kept: the first trial starts in seconds")
+    else:
+        yield Finding(what="this lab is built first: two to four minutes without hardware virtualisation")
+
+
+def _disk() -> Iterator[Finding]:
+    cache = cache_root()
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        yield Finding(what=f"{there} cannot be written", remedy="set BALLAST_CACHE to a folder of yours")
+    free_mib = shutil.disk_usage(there).free // 2**20
+    if free_mib < 2 * IMAGE_MIB:
+        said = f"make room in {cache} ({2 * IMAGE_MIB} MiB), or set BALLAST_CACHE to a folder elsewhere"
+        yield Finding(what=f"{free_mib} MiB are free for the lab's image", remedy=said)
+    if "," in str(cache):
+        yield Finding(what=f"the cache's path has a comma, which QEMU cannot take: {cache}", remedy="set BALLAST_CACHE")

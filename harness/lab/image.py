@@ -1,0 +1,145 @@
+"""The disk image of dom0 and the guests: built once by mmdebstrap, kept under a hash of all that goes into it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.lab import kernel
+
+PROJECT = Path(__file__).resolve().parents[2]
+FILES = PROJECT / "roles" / "lab" / "files"
+
+PACKAGES = (
+    "linux-image-amd64", "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "xenstore-utils",
+    "openssh-server", "python3", "python3-apt", "busybox-static", "iproute2", "kmod", "procps",
+)  # fmt: skip
+"""What every machine of the lab has; workloads add theirs."""
+
+LEAN = ("doc", "man", "locale", "info")
+"""Parts of /usr/share that no machine of the lab reads."""
+
+
+class LabError(RuntimeError):
+    """The lab cannot be had; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """What goes into an image."""
+
+    suite: str = "bookworm"
+    packages: tuple[str, ...] = PACKAGES
+    size_mib: int = 3072
+    mirrors: tuple[str, ...] = ()
+    """Lines for mmdebstrap; empty: its default for the suite."""
+
+    def key(self) -> str:
+        """Sixteen hex digits that change whenever the image would."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
+        for path in [Path(kernel.__file__), *sorted(p for p in FILES.rglob("*") if p.is_file())]:
+            digest.update(f"{path.name}\0".encode() + path.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A finished image and the keys that belong to it; all in one folder that only its owner can read."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        """The root file system, ext4."""
+        return self.folder / "base.ext4"
+
+    @property
+    def key_file(self) -> Path:
+        """The private key that opens every machine of the lab."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def host_key(self) -> str:
+        """The public host key of every machine, as known_hosts wants it."""
+        kind, key = (self.folder / "ssh_host_ed25519_key.pub").read_text().split()[:2]
+        return f"{kind} {key}"
+
+
+def cache_root() -> Path:
+    """Where images and labs are kept: $BALLAST_CACHE, or `ballast` in the user's cache folder."""
+    if chosen := os.environ.get("BALLAST_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ballast"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one process; others wait."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def obtain(spec: ImageSpec, say: Callable[[str], None]) -> Image:
+    """Return the image for `spec`, building it if it is not in the cache (about a minute, some 500 MB).
+
+    Raises:
+        LabError: mmdebstrap failed; the message holds the end of its log.
+
+    """
+    images = cache_root() / "images"
+    finished = Image(folder=images / spec.key())
+    if finished.base.exists():
+        return finished
+    with locked(images):
+        if finished.base.exists():
+            return finished
+        for leftover in images.glob("*.part"):
+            shutil.rmtree(leftover)
+        part = images / f"{spec.key()}.part"
+        part.mkdir(mode=0o700)
+        _build(spec, part, say)
+        part.rename(finished.folder)
+    return finished
+
+
+def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
+    for name in ("id_ed25519", "ssh_host_ed25519_key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ballast-lab", "-f", out / name], check=True
+        )
+    excludes = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEAN]
+    command = [
+        "mmdebstrap", "--variant=minbase", f"--include={','.join(spec.packages)}", *excludes,
+        '--customize-hook="$LAB_FILES/customize-image" "$1"', "--format=null", spec.suite, "-", *spec.mirrors,
+    ]  # fmt: skip
+    environment = os.environ | {
+        "LAB_FILES": str(FILES), "LAB_OUT": str(out), "LAB_PYTHON": sys.executable, "LAB_SIZE": f"{spec.size_mib}M",
+        "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    log = cache_root() / "image-build.log"
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as build:
+        lines: list[str] = []
+        for line in build.stdout or ():
+            lines.append(line)
+            if line.startswith("I: "):
+                say(f"image: {line[3:].strip()[:100]}")
+    log.write_text("".join(lines))
+    if build.returncode:
+        tail = "".join(lines[-12:])
+        raise LabError(
+            f"the lab's image could not be built (mmdebstrap: exit {build.returncode}); the end of {log}:\n{tail}"
+            "Check that the distribution's package mirror can be reached, then start again."
+        )

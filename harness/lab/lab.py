@@ -1,0 +1,256 @@
+"""One lab: its disks, its snapshot, the QEMU that runs it, and the way in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.lab import qemu
+from harness.lab.image import Image, LabError, cache_root, locked, obtain
+from harness.lab.shape import Shape
+
+GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
+SNAPSHOT = "provisioned"
+START_S = 60.0
+SPARE_MIB = 512
+"""What the machine that runs the lab keeps for itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A running lab, as `state.json` tells it."""
+
+    pid: int
+    accelerator: str
+    why: str
+    memory_mib: int
+    ports: dict[str, int]
+    """Machine → port on 127.0.0.1."""
+
+
+class Lab:
+    """The lab in one folder. Cheap to make; nothing runs before `up`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, shape: Shape) -> Lab:
+        """The lab of this shape, whether it has been built or not."""
+        return cls(cache_root() / "labs" / shape.key())
+
+    @classmethod
+    def running(cls) -> Lab | None:
+        """The lab that is up on this machine, if any."""
+        labs = [cls(path.parent) for path in (cache_root() / "labs").glob("*/state.json")]
+        return next((lab for lab in labs if lab.state() is not None), None)
+
+    @property
+    def inventory(self) -> Path:
+        """The Ansible inventory of the running lab."""
+        return self.folder / "inventory.yml"
+
+    @property
+    def provisioned(self) -> bool:
+        """Is there a snapshot of this lab, taken when it had been provisioned?"""
+        return (self.folder / "provisioned").exists()
+
+    def state(self) -> State | None:
+        """What runs, or None."""
+        try:
+            state = State(**json.loads((self.folder / "state.json").read_text()))
+            words = Path(f"/proc/{state.pid}/cmdline").read_bytes()
+        except (OSError, ValueError, TypeError):
+            return None
+        return state if qemu.QEMU.encode() in words else None
+
+    def up(self, shape: Shape, say: Callable[[str], None], owner: int | None) -> State:
+        """Start the lab (from its snapshot if there is one) and return when QEMU answers; dom0 may still be booting.
+
+        Args:
+            shape: what to build it from.
+            say: takes lines of progress.
+            owner: the process with which the lab ends; None: it stays up until `down`.
+
+        Raises:
+            LabError: it cannot be started; the message says what to do.
+
+        """
+        require_memory(shape)
+        image = obtain(shape.image, say)
+        with locked(self.folder):
+            if (state := self.state()) is not None:
+                return state
+            if (other := Lab.running()) is not None:
+                raise LabError(f"another lab is up ({other.folder.name}). End it with: ballast lab down")
+            if not self.provisioned:
+                say("disks: one overlay a machine, one swap disk a guest")
+                self._make_disks(shape, image)
+            accelerator = qemu.choose_accelerator(image)
+            say(f"accelerator: {accelerator.name} ({accelerator.why})")
+            return self._start(shape, image, accelerator, owner)
+
+    def _make_disks(self, shape: Shape, image: Image) -> None:
+        for disk in self.folder.glob("*.qcow2"):
+            disk.unlink()
+        create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        for name in ("dom0", *(guest.name for guest in shape.guests)):
+            subprocess.run([*create, "-b", image.base, "-F", "raw", self.folder / f"{name}.qcow2"], check=True)
+        for guest in shape.guests:
+            subprocess.run([*create, self.folder / f"{guest.name}-swap.qcow2", f"{guest.swap_mib}M"], check=True)
+
+    def _disks(self, shape: Shape) -> list[Path]:
+        pairs = [(f"{guest.name}.qcow2", f"{guest.name}-swap.qcow2") for guest in shape.guests]
+        return [self.folder / name for name in ("dom0.qcow2", *(name for pair in pairs for name in pair))]
+
+    def _start(self, shape: Shape, image: Image, accelerator: qemu.Accelerator, owner: int | None) -> State:
+        names = ["dom0", *(guest.name for guest in shape.guests)]
+        addresses = [qemu.DOM0_IP, *(qemu.guest_ip(index) for index in range(len(shape.guests)))]
+        ports = _free_ports(len(names))
+        command = qemu.arguments(
+            image, accelerator, shape.memory_mib, self._disks(shape), dict(zip(ports, addresses, strict=True))
+        )
+        if self.provisioned:
+            command += ["-loadvm", SNAPSHOT]
+        for stale in ("qmp.sock", "console.sock", "console.log"):
+            (self.folder / stale).unlink(missing_ok=True)
+        keeper = [sys.executable, "-m", "harness.lab.keeper", str(self.folder), str(owner or 0), *command]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        with (self.folder / "qemu.log").open("wb") as log:
+            subprocess.Popen(
+                keeper, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        pid = self._answers()
+        state = State(
+            pid=pid, accelerator=accelerator.name, why=accelerator.why, memory_mib=shape.memory_mib,
+            ports=dict(zip(names, ports, strict=True)),
+        )  # fmt: skip
+        self._write_access(shape, image, state)
+        (self.folder / "state.json").write_text(json.dumps(asdict(state)))
+        return state
+
+    def _answers(self) -> int:
+        """Wait until QEMU answers on its monitor; return its process id."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            if (self.folder / "failed").exists():
+                break
+            try:
+                with qemu.monitor(self.folder) as session:
+                    if session.execute("query-status")["running"]:
+                        return int((self.folder / "pid").read_text())
+            except OSError:
+                continue
+        said = (self.folder / "qemu.log").read_text()[-2000:]
+        raise LabError(f"QEMU did not start. It said:\n{said}\nRemove {self.folder} to build this lab anew.")
+
+    def _write_access(self, shape: Shape, image: Image, state: State) -> None:
+        lines = [f"[127.0.0.1]:{port} {image.host_key}" for port in state.ports.values()]
+        known_hosts = self.folder / "known_hosts"
+        known_hosts.write_text("\n".join(lines) + "\n")
+
+        def machine(name: str) -> dict[str, Any]:
+            return {"ansible_port": state.ports[name]}
+
+        guests = {
+            guest.name: machine(guest.name)
+            | {
+                "xen_guest_swap_device": "/dev/xvdb",
+                "xen_guest_domain": {
+                    "name": guest.name, "memory_mib": guest.initial_mib, "max_mib": guest.max_mib, "vcpus": 1,
+                    "kernel": "/boot/vmlinux", "ramdisk": "/boot/initramfs", "bridge": "xenbr0",
+                    "mac": f"00:16:3e:00:01:{index + 1:02x}", "vif_script": "lab-vif", "disk_script": "lab-block",
+                    "disks": _guest_disks(index),
+                    "extra": f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
+                },
+            }
+            for index, guest in enumerate(shape.guests)
+        }  # fmt: skip
+        common = {
+            "ballast_lab": str(self.folder),
+            "ansible_host": "127.0.0.1",
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(image.key_file),
+            "ballast_known_hosts": str(known_hosts),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes "
+            "-o IdentitiesOnly=yes",
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+        tree = {
+            "xen_hosts": {"hosts": {"dom0": machine("dom0")}, "vars": common},
+            "xen_guests": {"hosts": guests, "vars": common},
+        }
+        self.inventory.write_text(yaml.safe_dump(tree, sort_keys=False))
+
+    def seal(self) -> None:
+        """Keep the machine as it is now: every later start and every trial begins here."""
+        (self.folder / "provisioned").unlink(missing_ok=True)
+        with qemu.monitor(self.folder) as session:
+            session.human(f"savevm {SNAPSHOT}")
+        (self.folder / "provisioned").touch()
+
+    def restore(self) -> None:
+        """Go back to the snapshot. Open SSH connections are gone afterwards, and the machine's wall clock is old."""
+        with qemu.monitor(self.folder) as session:
+            session.human(f"loadvm {SNAPSHOT}")
+
+    def down(self) -> bool:
+        """End the lab at once (its snapshot stays); False when it was not up."""
+        state = self.state()
+        if state is None:
+            return False
+        os.kill(state.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while self.state() is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if self.state() is not None:
+            os.kill(state.pid, signal.SIGKILL)
+        return True
+
+    def forget(self) -> None:
+        """Remove the lab's disks and snapshot; the image stays."""
+        self.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def require_memory(shape: Shape) -> None:
+    """Raise LabError when this machine has too little memory for the lab."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available_mib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) // 1024
+    if shape.memory_mib + SPARE_MIB > available_mib and Lab.of(shape).state() is None:
+        raise LabError(
+            f"the lab needs {shape.memory_mib} MiB (pool {shape.pool_mib} + reserve {shape.reserve_mib} + dom0 and Xen) and "
+            f"{SPARE_MIB} MiB must be left, but this machine has {available_mib} MiB available. Lower pool_mib."
+        )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports on 127.0.0.1 that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _guest_disks(index: int) -> list[str]:
+    """The names in dom0 of guest `index`'s root and swap disk; /dev/vda is dom0's own."""
+    first = 1 + 2 * index
+    return [f"/dev/vd{string.ascii_lowercase[number]}" for number in (first, first + 1)]

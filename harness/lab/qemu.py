@@ -1,0 +1,187 @@
+"""How QEMU is called, and how it is spoken to (QEMU Machine Protocol)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.lab.image import Image, LabError, cache_root
+
+QEMU = "qemu-system-x86_64"
+DOM0_MIB = 320  # dom0 with some guests under load; measured
+XEN_MIB = 32  # Xen itself: 21 MiB measured with three guests
+PER_GUEST_MIB = 8  # what Xen keeps for a PV guest beside its memory
+DOM0_IP = "10.0.2.15"
+FIRST_GUEST_IP = 101
+PROBE_S = 20.0
+
+XEN_OPTIONS = (
+    f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning "
+    # With a lazily switched FPU, TCG loses vector registers across context switches: programs die at random.
+    "spec-ctrl=eager-fpu xpti=false"
+)
+KERNEL_OPTIONS = "root=/dev/vda console=hvc0 mitigations=off quiet tsc=unstable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """KVM or TCG, and why."""
+
+    name: str
+    why: str
+
+    @property
+    def arguments(self) -> list[str]:
+        """The part of QEMU's command line that chooses it."""
+        if self.name == "kvm":
+            return ["-accel", "kvm", "-cpu", "host"]
+        # A plain CPU model without AVX: the second belt against lost vector registers.
+        return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem,+rdrand"]
+
+
+def guest_ip(index: int) -> str:
+    """The address of guest `index` (from 0) in QEMU's own network."""
+    return f"10.0.2.{FIRST_GUEST_IP + index}"
+
+
+def arguments(
+    image: Image, accelerator: Accelerator, memory_mib: int, disks: Sequence[Path], forwards: Mapping[int, str]
+) -> list[str]:
+    """The whole command line. `disks` become /dev/vda, vdb … of dom0; `forwards`: port on 127.0.0.1 → address inside.
+
+    To be run in the lab's folder, where the sockets and the console's log are made.
+    """
+    forwarded = ",".join(f"hostfwd=tcp:127.0.0.1:{port}-{ip}:22" for port, ip in forwards.items())
+    command = [
+        *_common(accelerator, memory_mib, image, f"lab.name=dom0 lab.ip={DOM0_IP}"),
+        "-chardev", "socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log",
+        "-serial", "chardev:console", "-qmp", "unix:qmp.sock,server=on,wait=off",
+        "-device", "virtio-net-pci,netdev=net0,romfile=", "-netdev", f"user,id=net0,restrict=on,{forwarded}",
+    ]  # fmt: skip
+    for index, disk in enumerate(disks):
+        command += ["-drive", f"file={disk},if=none,id=disk{index},format=qcow2,cache=unsafe"]
+        command += ["-device", f"virtio-blk-pci,drive=disk{index}"]
+    return command
+
+
+def _common(accelerator: Accelerator, memory_mib: int, image: Image, kernel_words: str) -> list[str]:
+    modules = f"{image.folder / 'vmlinux'} {KERNEL_OPTIONS} {kernel_words},{image.folder / 'initramfs'}"
+    return [
+        QEMU, *accelerator.arguments, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none",
+        "-smp", "2", "-m", str(memory_mib), "-kernel", str(image.folder / "xen"), "-append", XEN_OPTIONS, "-initrd", modules,
+    ]  # fmt: skip
+
+
+def choose_accelerator(image: Image) -> Accelerator:
+    """KVM if the lab's own kernel reaches user space under it, else TCG. The verdict is kept until anything changes."""
+    if shutil.which(QEMU) is None:
+        raise LabError(f"{QEMU} is not installed. scripts/run-experiment installs it (package qemu-system-x86).")
+    if forced := os.environ.get("BALLAST_ACCELERATOR"):
+        return Accelerator(name=forced, why="$BALLAST_ACCELERATOR says so")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return Accelerator(name="tcg", why="/dev/kvm is not there or not yours (group kvm)")
+    flags = Path("/proc/cpuinfo").read_text().split()
+    if "vmx" not in flags and "svm" not in flags:
+        return Accelerator(name="tcg", why="the CPU shows no virtualisation extension (vmx, svm)")
+    verdicts = cache_root() / "accelerator.json"
+    machine = f"{platform.release()} {platform.version()} {image.folder.name} {_cpu_model()}"
+    known = json.loads(verdicts.read_text()) if verdicts.exists() else {}
+    if known.get("machine") != machine:
+        known = {"machine": machine, "kvm": _kvm_boots(image)}
+        verdicts.write_text(json.dumps(known))
+    if known["kvm"]:
+        return Accelerator(name="kvm", why="the lab's kernel boots under it")
+    return Accelerator(
+        name="tcg", why=f"/dev/kvm opens, but the lab's kernel did not boot under it within {PROBE_S:.0f} s"
+    )
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _kvm_boots(image: Image) -> bool:
+    """Boot Xen and dom0's kernel without any disk: does the initramfs come to speak?"""
+    with tempfile.TemporaryDirectory() as folder:
+        console = Path(folder) / "console"
+        command = _common(Accelerator(name="kvm", why=""), 512, image, "lab.name=probe")
+        command += ["-serial", f"file:{console}"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as probe:
+            deadline = time.monotonic() + PROBE_S
+            try:
+                while time.monotonic() < deadline and probe.poll() is None:
+                    if console.exists() and b"lab: user space" in console.read_bytes():
+                        return True
+                    time.sleep(0.2)
+            finally:
+                probe.kill()
+    return False
+
+
+class Monitor:
+    """A QMP session."""
+
+    def __init__(self, path: Path, timeout_s: float = 60.0) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout_s)
+        # A socket's path has at most 107 bytes; the folder's descriptor makes any folder short enough.
+        with _folder(path.parent) as short:
+            self._socket.connect(f"{short}/{path.name}")
+        self._stream = self._socket.makefile("rw")
+        self._stream.readline()  # the greeting
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str, **parameters: Any) -> Any:
+        """Run a QMP command and return its answer; raises LabError when QEMU refuses."""
+        self._stream.write(json.dumps({"execute": command, "arguments": parameters}) + "\n")
+        self._stream.flush()
+        for line in self._stream:
+            answer = json.loads(line)
+            if "error" in answer:
+                raise LabError(f"QEMU refuses {command}: {answer['error'].get('desc')}")
+            if "return" in answer:
+                return answer["return"]
+        raise LabError(f"QEMU went away during {command}")
+
+    def human(self, command: str) -> str:
+        """Run a command of the human monitor; snapshots of whole machines exist only there in QEMU 7."""
+        printed = str(self.execute("human-monitor-command", **{"command-line": command}))
+        if printed.strip():
+            raise LabError(f"QEMU: {command}: {printed.strip()}")
+        return printed
+
+    def close(self) -> None:
+        """End the session; the machine goes on."""
+        self._stream.close()
+        self._socket.close()
+
+
+@contextmanager
+def monitor(folder: Path) -> Iterator[Monitor]:
+    """Speak to the QEMU whose socket is in `folder`."""
+    session = Monitor(folder / "qmp.sock")
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[str]:
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
