@@ -13,9 +13,9 @@ from typing import Any
 TRIAL_COLUMNS: Mapping[str, str] = {
     "run": "str", "experiment": "str", "backend": "str", "block": "int", "order": "int", "policy": "str",
     "label": "str", "guest": "str", "workload": "str", "metric": "str", "unit": "str", "better": "str",
-    "value": "float", "status": "str", "reason": "str", "started_utc": "str", "started_mono_s": "float", "duration_s": "float",
-    "major_faults": "float", "swapped_in_kib": "float", "swapped_out_kib": "float", "stall_some_s": "float",
-    "stall_full_s": "float", "oom_kills": "float", "balloon_moved_mib": "float",
+    "value": "float", "status": "str", "reason": "str", "started_utc": "str", "started_mono_s": "float",
+    "duration_s": "float", "major_faults": "float", "swapped_in_kib": "float", "swapped_out_kib": "float",
+    "stall_some_s": "float", "stall_full_s": "float", "oom_kills": "float", "balloon_moved_mib": "float",
 }  # fmt: skip
 """`trials.csv`: one row a trial, guest and metric; a failed trial is a row without a value but with a reason.
 

@@ -218,12 +218,14 @@ def _replacing(path: Path) -> Iterator[io.BufferedWriter]:
 
 
 def _checked(manifest: object, file: Path) -> Mapping[str, Any]:
-    experiment = manifest.get("experiment") if isinstance(manifest, dict) else None
-    if not isinstance(experiment, dict) or not all(map(manifest.get, ("run", "backend"))) or not experiment.get("name"):
+    known = manifest if isinstance(manifest, dict) else {}
+    experiment = known.get("experiment")
+    named = isinstance(experiment, dict) and experiment.get("name")
+    if not (named and known.get("run") and known.get("backend")):
         raise RecordsError(
             f"{file} lacks run, backend or experiment.name; a run cannot be told from another without them"
         )
-    return dict(manifest)
+    return dict(known)
 
 
 def _json(manifest: Mapping[str, Any]) -> str:

@@ -3,90 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from harness.governor import Plan, Step
+from harness.policies import make
+from harness.policies.base import Allocation
+from harness.ports import Outcome
 from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
+from harness.view import HostView
 
 MIB = 1024
 GUESTS = ("g1", "g2", "g3")
 WORK = {"g1": ("mono", "passes_per_s", "1/s", "higher"), "g2": ("kernel-build", "build_s", "s", "lower")}
 GAINS: Mapping[str, tuple[float, float]] = {"static": (1.0, 1.0), "two-state": (2.0, 0.96), "proportional": (0.7, 1.1)}
 """How much better g1 and g2 are under each policy than under `static`."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """Parameters of a policy."""
-
-    tax: float = 0.5
-
-    def model_dump(self, *, mode: str) -> dict[str, Any]:
-        return {"tax": self.tax}
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What `Policy` must offer a record."""
-
-    name: str
-    params: Model = field(default_factory=Model)
-
-
-@dataclass(frozen=True)
-class Allocation:
-    """What a policy decided."""
-
-    targets_kib: np.ndarray
-    reasons: tuple[str, ...]
-    state: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a plan."""
-
-    guest: str
-    from_kib: int
-    target_kib: int
-    asked_kib: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the governor lets through."""
-
-    steps: tuple[Step, ...]
-    held: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the host did."""
-
-    applied_kib: Mapping[str, int] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class View:
-    """What a policy sees."""
-
-    guests: tuple[Mapping[str, Any], ...]
-    time_s: float = 0.0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(guest["name"] for guest in self.guests)
-
-    def to_json(self) -> dict[str, Any]:
-        host = {"total_kib": 2_000_000, "free_kib": 100_000, "reserve_kib": 65_536}
-        return {"time_s": self.time_s, "host": host, "guests": [dict(guest) for guest in self.guests]}
 
 
 class VirtualTime:
@@ -100,7 +33,7 @@ class VirtualTime:
         return Stamp(utc=moment.isoformat(timespec="milliseconds"), mono_s=self.now_s)
 
 
-def manifest(**changes: object) -> dict[str, Any]:
+def manifest(**changes: object) -> dict[str, object]:
     """Return a manifest as a run makes it."""
     return {
         "run": "r1",
@@ -118,7 +51,7 @@ def manifest(**changes: object) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-def view(tick: int, current_kib: Sequence[float]) -> View:
+def view(tick: int, current_kib: Sequence[float]) -> HostView:
     """Return what a policy sees in this tick: g1's demand rises and falls, the others are quiet."""
     demand = np.array([150 + 200 * np.sin(tick / 30 * np.pi) ** 2, 180, 60]) * MIB
     guests = []
@@ -131,26 +64,29 @@ def view(tick: int, current_kib: Sequence[float]) -> View:
             "cached_kib": 3 * MIB, "committed_kib": int(wanted), "swap_total_kib": 512 * MIB,
             "swap_free_kib": int(512 * MIB - (wanted - used)), "stall_some": None, "age_s": 0.4,
         })  # fmt: skip
-    return View(tuple(guests), time_s=2.0 * tick)
+    host = {"total_kib": 2_000_000, "free_kib": 100_000, "reserve_kib": 65_536}
+    return HostView.from_json({"time_s": 2.0 * tick, "host": host, "guests": guests})
 
 
 def write_trial(writer: TrialWriter, clock: VirtualTime, *, ticks: int = 4) -> None:
     """Write the ticks of one trial."""
     moves = writer.key.policy != "static"
+    policy = make("two-state" if moves else "static")
     current = np.full(3, 250.0) * MIB
     for tick in range(ticks):
         clock.now_s += 2
-        seen = view(tick, current)
         target = seen_target(tick) if moves else current.copy()
-        steps = [
-            Step(g, int(c), int(t), int(t), "demand") for g, c, t in zip(GUESTS, current, target, strict=True) if t != c
-        ]
+        changes = [(g, int(c), int(t)) for g, c, t in zip(GUESTS, current, target, strict=True) if t != c]
+        steps = tuple(Step(guest=g, from_kib=c, target_kib=t, asked_kib=t, reason="demand") for g, c, t in changes)
         state = "scarce" if moves and 8 <= tick % 30 < 22 else "ample" if moves else None
         writer.tick(
-            seen, Allocation(target, ("demand",) * 3, state), Policy(writer.key.policy), Plan(tuple(steps)),
-            Outcome({step.guest: step.target_kib for step in steps}),
+            view(tick, current),
+            Allocation(targets_kib=target, reasons=("demand",) * 3, state=state),
+            policy,
+            Plan(steps=steps, held={}),
+            Outcome(applied_kib={step.guest: step.target_kib for step in steps}, failed={}),
             {"collect_s": 0.1, "decide_s": 0.001, "apply_s": 0.05},
-        )  # fmt: skip
+        )
         current = target
 
 
@@ -182,14 +118,18 @@ def write_run(
     gains: Mapping[str, tuple[float, float]] = GAINS,
     fails: Callable[[int, str], str] = lambda block, label: "",
     seed: int = 1,
+    unsteady: float = 0.05,
     **changes: object,
 ) -> RunFolder:
-    """Write a whole run; `fails` names the guest that fails in a block under a label."""
+    """Write a whole run; `fails` names the guest that fails in a block under a label.
+
+    `unsteady` is how much the blocks differ, whatever the policy.
+    """
     random = np.random.default_rng(seed)
     folder = RunFolder.create(path, manifest(**changes))
     clock = VirtualTime()
     for block in range(1, blocks + 1):
-        pace = random.lognormal(sigma=0.05)
+        pace = random.lognormal(sigma=unsteady)
         for order, label in enumerate(random.permutation(list(gains)), start=1):
             key = TrialKey(run=folder.run, block=block, order=order, policy=str(label).split(",")[0], label=str(label))
             gain = np.array(gains[label]) * pace * random.lognormal(sigma=0.03, size=2)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.governor import Plan
+from harness.policies import make
+from harness.policies.base import Allocation
+from harness.ports import Outcome
 from harness.records import (
     SAMPLE_COLUMNS,
     TRIAL_COLUMNS,
@@ -24,6 +31,7 @@ from harness.records import (
 )
 from tests.unit import synthetic_run as synthetic
 
+ROOT = Path(__file__).parents[2]
 RUN_FILES = ("trials.csv", "samples.csv", "decisions.jsonl", "events.jsonl")
 
 
@@ -122,7 +130,7 @@ def test_a_decision_line_holds_view_decision_plan_and_outcome(folder: RunFolder)
         "outcome", "timing",
     }  # fmt: skip
     assert first["decision"]["targets_kib"]["g1"] == 250 * 1024
-    assert first["decision"]["params"] == {"tax": 0.5}
+    assert first["decision"]["params"] == make("static").params.model_dump(mode="json")
     assert first["view"]["guests"][0]["stall_some"] is None
     assert first["trial_s"] == 2.0
 
@@ -130,8 +138,8 @@ def test_a_decision_line_holds_view_decision_plan_and_outcome(folder: RunFolder)
 def test_a_stale_guest_is_seen_but_not_asked_for_anything(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", synthetic.manifest())
     seen = synthetic.view(0, [256_000.0] * 3)
-    allocation = synthetic.Allocation(np.array([1.0, np.nan]), ("a", "b"))
-    policy, plan, outcome = synthetic.Policy("static"), synthetic.Plan(()), synthetic.Outcome()
+    allocation = Allocation(targets_kib=np.array([1.0, np.nan]), reasons=("a", "b"))
+    policy, plan, outcome = make("static"), Plan(steps=(), held={}), Outcome(applied_kib={}, failed={})
     with TrialWriter(folder, key(1, 1)) as writer:
         with pytest.raises(RecordsError, match="2 guests for 3 names"):
             writer.tick(seen, allocation, policy, plan, outcome, {})
@@ -213,6 +221,33 @@ def test_a_kill_at_any_replacement_leaves_whole_files_and_loses_no_ended_trial(
     assert set(zip(run.trials["block"], run.trials["order"], strict=True)) == ended
     assert set(zip(run.samples["block"], run.samples["order"], strict=True)) == ended
     assert RunFolder.open(folder.path).finished() == ended
+
+
+WRITE_FOREVER = """
+import sys
+from pathlib import Path
+from harness.records import RunFolder
+from tests.unit.test_records import key, one_trial
+folder = RunFolder.open(Path(sys.argv[1]))
+print("writing", flush=True)
+for block in range(1, 1000):
+    one_trial(folder, key(block, 1))
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.01, 0.04, 0.09, 0.17])
+def test_a_writer_that_is_really_killed_leaves_a_run_to_resume(tmp_path: Path, after_s: float) -> None:
+    path = RunFolder.create(tmp_path / "run", synthetic.manifest()).path
+    with subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, path], stdout=subprocess.PIPE, cwd=ROOT) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(after_s)
+        writer.kill()
+    trials_in(path)
+    folder = RunFolder.open(path)
+    assert folder.finished() == {(block, 1) for block in range(1, len(folder.finished()) + 1)}
+    one_trial(folder, key(len(folder.finished()) + 1, 1))
+    assert set(map(frozenset, trials_in(path).values())) == {folder.finished()}
 
 
 def test_trials_of_a_run_are_in_their_order_however_they_ended(tmp_path: Path) -> None:

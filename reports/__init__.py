@@ -1,0 +1,50 @@
+"""Reports of runs: what was compared, who won by how much, who lost; made from files alone, long after any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports import content, html, pdf, style, tables
+from reports.document import Table, write_figures
+from reports.findings import Findings
+from reports.study import ReportError, studies
+
+__all__ = ["ReportError", "build"]
+
+
+def build(run_paths: Sequence[Path], baseline: str = "static", out: Path | None = None) -> Path:
+    """Write report.pdf, report.html, tables/ and figures/ of one or more runs; returns the path of the PDF.
+
+    `out` is the folder of the first run unless given. `baseline` is the label, or the policy, that the others are
+    compared with. The same runs give the same bytes.
+
+    Raises:
+        ReportError: nothing to report, or a baseline that no run has.
+        RecordsError: a run cannot be read.
+
+    """
+    paths = [Path(path) for path in run_paths]
+    found = [Findings.of(study) for study in studies(paths, baseline)]
+    folder = Path(out) if out is not None else paths[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    document = content.document(found)
+    frames = {
+        "overall": [one.overall for one in found],
+        "speedup": [one.guests for one in found],
+        "per-block": [one.blocks for one in found],
+        "values": [one.values for one in found],
+        "counters": [one.counters for one in found],
+        "guest-counters": [one.guest_counters for one in found],
+        "failures": [one.failures.drop(columns="place") for one in found],
+    }
+    tables.write_csv(frames, folder / "tables")
+    tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder / "tables")
+    for block in document.blocks:
+        if isinstance(block, Table):
+            tables.write_latex(block, folder / "tables")
+    with style.applied():
+        write_figures(document, folder / "figures")
+        html.write(document, folder / "report.html")
+        pdf.write(document, folder / "report.pdf")
+    return folder / "report.pdf"

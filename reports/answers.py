@@ -1,0 +1,118 @@
+"""The sentences of page one: what was compared, on what, who won, who lost, what failed. All are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reports import words
+from reports.findings import Findings
+from reports.study import Study
+from reports.summary import records
+from reports.words import Verdict
+
+MENTIONED = 6
+"""Guests that a sentence names."""
+
+
+def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
+    """Yield who won, who lost, and what failed, each as a lead and a sentence or two."""
+    study, base = found.study, found.study.baseline
+    if base is None:
+        labels = words.listed(study.labels)
+        yield "Who won.", f"Nothing is compared: no trial ran under the baseline. Name another one, of {labels}."
+    elif not len(found.overall) or not found.overall["n"].gt(0).any():
+        yield "Who won.", f"Nothing can be said: no block has a value under {base} and under another policy."
+    else:
+        yield "Who won.", won(found)
+        yield "Who lost.", lost(found)
+    failed, trials = found.failures, study.trials.groupby("place")["label"].nunique().sum()
+    if not len(failed):
+        yield "What failed.", f"None of {words.counted(int(trials), 'trial')}."
+        return
+    each = failed.drop_duplicates(["place", "label"])["label"].value_counts()
+    parts = [f"{label} {each[label]}" for label in study.labels if label in each]
+    text = f"{each.sum()} of {words.counted(int(trials), 'trial')}: {words.listed(parts)}."
+    yield "What failed.", f"{text} A failed trial has no speed-up and lowers no median: read the two together."
+
+
+def won(found: Findings) -> str:
+    """Say which policies are better over all guests, and which are not shown to be."""
+    rows = [(words.verdict(row), row) for row in records(found.overall.sort_values("speedup", ascending=False))]
+    base = found.study.baseline
+    parts = []
+    for kind, say in (
+        (Verdict.BETTER, f"Better than {base}"),
+        (Verdict.OPEN, f"No difference from {base} shown"),
+        (Verdict.OBSERVATION, "Observed only, in too few blocks for a result"),
+    ):
+        if mine := [f"{row['label']} {words.estimate(row)}" for verdict, row in rows if verdict == kind]:
+            parts.append(f"{say}: {words.listed(mine)}.")
+    if missing := [row["label"] for verdict, row in rows if verdict == Verdict.NOTHING]:
+        parts.append(f"No whole block to judge by: {words.listed(missing)}.")
+    if not any(verdict == Verdict.BETTER for verdict, _ in rows):
+        parts.insert(0, "No policy is shown to be better.")
+    guests = int(found.overall["guests"].max())
+    over = f"Geometric mean over {words.counted(guests, 'guest')}" if guests > 1 else "One guest"
+    return f"{over}, median over blocks. {' '.join(parts)}"
+
+
+def lost(found: Findings) -> str:
+    """Say which policies and which single guests are worse than under the baseline."""
+    heads = records(found.guests[found.guests["headline"]].sort_values("speedup"))
+    losers = records(found.overall.sort_values("speedup"))
+    behind = [f"{row['label']} {words.estimate(row)}" for row in losers if words.verdict(row) == Verdict.WORSE]
+    overall = f"Over all guests worse than {found.study.baseline}: {words.listed(behind)}. " if behind else ""
+    worse = [row for row in heads if words.verdict(row) == Verdict.WORSE]
+    seen = [row for row in heads if words.verdict(row) == Verdict.OBSERVATION and row["speedup"] < 1]
+    parts = [f"{row['guest']} ({row['workload']}) under {row['label']} {words.estimate(row)}" for row in worse]
+    text = overall + (f"Guests: {some(parts)}." if parts else "No single guest is shown to be worse.")
+    if seen:
+        about = [
+            f"{row['guest']} ({row['workload']}) under {row['label']} {words.times(row['speedup'])}" for row in seen
+        ]
+        text += f" Observed below 1 with fewer than five pairs: {some(about)}."
+    return text
+
+
+def some(parts: Sequence[str]) -> str:
+    """List the first few and count the rest: the tables have all of them."""
+    more = len(parts) - MENTIONED
+    return words.listed(parts) if more <= 0 else f"{', '.join(parts[:MENTIONED])} and {more} more in the table below"
+
+
+def compared(study: Study) -> str:
+    """Say which policies ran, against which, and in how many blocks."""
+    count = f"{len(study.labels)} {'policy' if len(study.labels) == 1 else 'policies'}"
+    base = f"; every other one is compared with {study.baseline}" if study.baseline and study.rivals else ""
+    ran = study.trials.groupby("place")["label"].nunique()
+    whole = int((ran == len(study.labels)).sum())
+    every = "each with every policy once" if whole == len(ran) else f"of which {whole} have every policy"
+    return f"{count}: {words.listed(study.labels)}{base}. {words.counted(len(ran), 'block')}, {every}."
+
+
+def ground(study: Study) -> str:
+    """Say on what machine, and with which guests and work."""
+    manifest = study.runs[0].manifest
+    host, xen = manifest.get("host") or {}, manifest.get("xen") or {}
+    machine = ", ".join(
+        str(part)
+        for part in (
+            host.get("cpu"),
+            host.get("cores") and f"{host['cores']} cores",
+            host.get("memory_kib") and f"{host['memory_kib'] / 2**20:.1f} GiB",
+            host.get("kernel") and f"Linux {host['kernel']}",
+        )
+        if part
+    )
+    if study.backend == "xen":
+        accelerator = f" in QEMU ({xen['accelerator']})" if xen.get("accelerator") else ""
+        version = xen.get("version", "(version unknown)")
+        where = f"Measured on Xen {version}{accelerator}; controller: {machine or 'unknown'}."
+    else:
+        where = f"Computed by the {study.backend}, not measured on a machine."
+    pool, period = study.experiment("pool_mib"), study.experiment("period_s")
+    guests = [f"{guest} ({study.workload(guest)})" for guest in study.guests[:12]]
+    more = f" and {len(study.guests) - 12} more" if len(study.guests) > 12 else ""
+    shared = f" sharing {pool:,} MiB" if isinstance(pool, int | float) else ""
+    pace = f", one decision every {period} s" if period else ""
+    return f"{where} {words.counted(len(study.guests), 'guest')}{shared}{pace}: {', '.join(guests)}{more}."

@@ -1,0 +1,111 @@
+"""What the report says, in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reports import answers, figures, printed, timeline, words
+from reports.document import Block, Document, Heading, Listing, Paragraph
+from reports.findings import Findings
+from reports.study import Study
+
+_METHOD = (
+    "A speed-up is the value over the baseline's in the same block (its inverse where lower is better). The interval "
+    "is the 95 % BCa bootstrap interval of the median over blocks; an interval that leaves out 1 is called better or "
+    "worse, any other no difference shown. n is the number of blocks with a pair; n < 5 is called an observation, not "
+    "a result. The geometric mean counts only blocks in which every guest has a pair. Worst guest: the smallest of the "
+    "guests' medians. Jain: fairness of the guests' speed-ups, 1 when all gain alike (median over blocks)."
+)
+
+
+def document(found: Sequence[Findings]) -> Document:
+    """Return the whole report of one or more studies."""
+    names = list(dict.fromkeys(one.study.title for one in found))
+    runs = [run for one in found for run in one.study.runs]
+    started = sorted(str(run.manifest.get("started_utc", ""))[:16].replace("T", " ") for run in runs)
+    when = started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"
+    title = f"Ballast: {words.listed(names) if len(names) <= 2 else words.counted(len(names), 'experiment')}"
+    subtitle = f"{words.counted(len(runs), 'run')}, {when} UTC"
+    blocks: list[Block] = []
+    if len(found) > 1:
+        blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True), printed.overview(found)]
+        for one in found:
+            said = " ".join(f"{lead.rstrip('.')}: {text}" for lead, text in answers.outcomes(one))
+            blocks.append(Paragraph(lead=f"{one.study.title}.", text=said))
+    for one in found:
+        blocks += section(one, alone=len(found) == 1, subtitle=subtitle)
+    blocks.append(Heading(text="Manifest" if len(runs) == 1 else "Manifests", level=1))
+    for run in runs:
+        blocks += [Heading(text=str(run.manifest["run"])), Listing(lines=list(_manifest(run.manifest)))]
+    return Document(title=title, subtitle=subtitle, blocks=blocks)
+
+
+def section(found: Findings, *, alone: bool, subtitle: str) -> Iterator[Block]:
+    """Yield the report of one study; its first page answers what, on what, who won, who lost."""
+    study = found.study
+    yield Heading(text=f"Ballast: {study.title}" if alone else study.title, level=1)
+    if alone:
+        yield Paragraph(text=subtitle, quiet=True)
+    if claim := study.experiment("claim"):
+        yield Paragraph(lead="Claim.", text=str(claim))
+    yield Paragraph(lead="What was compared.", text=answers.compared(study))
+    yield Paragraph(lead="On what.", text=answers.ground(study))
+    for lead, text in answers.outcomes(found):
+        yield Paragraph(lead=lead, text=text)
+    if len(found.overall) and found.overall["n"].gt(0).any():
+        yield figures.overall(study)
+        yield printed.overall(found)
+        yield Paragraph(text=_METHOD, quiet=True)
+        yield Heading(text="Speed-up of every guest")
+        yield printed.guest(found)
+        yield from figures.per_block(study)
+    yield Heading(text="Where the memory was")
+    yield from timeline.timelines(study)
+    yield Heading(text="What it cost in memory traffic")
+    yield printed.counter(found)
+    if len(found.values):
+        yield Heading(text="What was measured")
+        yield printed.value(found)
+    yield Heading(text="Failed trials")
+    yield printed.failure(found) if len(found.failures) else Paragraph(text="No trial failed.")
+    yield Heading(text="Raw rows")
+    yield Paragraph(text=_raw(study))
+
+
+def _raw(study: Study) -> str:
+    parts = []
+    for run in study.runs:
+        changed = {name: what for name, what in run.changed_files.items() if not name.startswith("trials/")}
+        state = (
+            "all four as sealed by the manifest's SHA-256"
+            if not changed
+            else "; ".join(f"{name} {what}" for name, what in sorted(changed.items()))
+        )
+        parts.append(f"run {run.manifest['run']} in {run.path.name}/ ({state})")
+    return (
+        f"trials.csv, samples.csv, decisions.jsonl and events.jsonl of {words.listed(parts)}. All figures and tables "
+        "of this report, unrounded: figures/ and tables/ beside it."
+    )
+
+
+def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a manifest line by line, without the hashes of single trials: they are in the file."""
+    files = manifest.get("files") or {}
+    shown = {name: digest for name, digest in files.items() if not name.startswith("trials/")}
+    for key, value in manifest.items():
+        yield from _flat(key, shown if key == "files" else value)
+    if more := len(files) - len(shown):
+        yield f"files: and {words.counted(more, 'file')} under trials/, each with its SHA-256, in manifest.json"
+
+
+def _flat(name: str, value: object) -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for place, item in enumerate(value, start=1):
+            yield f"{name}[{place}]: {json.dumps(item, ensure_ascii=False)}"
+    else:
+        yield f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"

@@ -1,0 +1,220 @@
+"""The figures of the comparison: who gained overall, and every single block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from reports import style, summary, words
+from reports.document import Container, Picture
+from reports.statistics import ENOUGH, median_interval
+from reports.study import Study
+from reports.summary import records
+
+_TICKS = (
+    (1.35, np.round(np.arange(0.5, 1.6, 0.05), 2)),
+    (2.2, np.round(np.arange(0.2, 2.6, 0.2), 2)),
+    (8.0, np.array([0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8])),
+    (999.0, np.array([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500])),
+)
+"""Ticks of a logarithmic axis of ratios by how far it spans; beyond, whole decades."""
+
+
+def ratio_axis(axes: Axes, which: str, values: Sequence[float]) -> tuple[float, float]:
+    """Make the x or y axis logarithmic around 1, with ticks of round ratios; returns its limits.
+
+    Values that a logarithm cannot hold (0, infinity) belong at the limits.
+    """
+    known = [value for value in values if math.isfinite(value) and value > 0]
+    low, high = min([*known, 0.95]), max([*known, 1.05])
+    room = (high / low) ** 0.08
+    low, high = low / room, high * room
+    decades = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = next((ticks for most, ticks in _TICKS if high / low <= most), decades)
+    axes.set(**{f"{which}scale": "log"})
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator([float(tick) for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{words.TIMES}"))
+    return low, high
+
+
+def overall(study: Study) -> Picture:
+    """Return the figure of page one: a label's speed-up over all guests, and every guest's own."""
+    table, guests = summary.overall(study), summary.speedups(study)
+    marks = style.markers(study.guests)
+    tints = style.colours(study.labels)
+    heads = guests[guests["headline"]]
+
+    def draw(container: Container) -> None:
+        axes = container.subplots()
+        limits = ratio_axis(axes, "x", [*table["speedup"], *table["low"], *table["high"], *heads["speedup"]])
+        axes.axvspan(limits[0], 1, color="#f6f0ec", zorder=0, linewidth=0)
+        axes.axvline(1, color=style.QUIET, linewidth=0.8)
+        for place, row in enumerate(records(table)):
+            tint = tints[row["label"]]
+            for mine in records(heads[heads["label"] == row["label"]]):
+                at = np.clip(mine["speedup"], *limits)
+                axes.plot(
+                    at,
+                    place + 0.27,
+                    _edge(mine["speedup"], marks[mine["guest"]]),
+                    color=tint,
+                    alpha=0.55,
+                    markersize=5,
+                    clip_on=False,
+                )
+            if row["n"]:
+                axes.hlines(place - 0.1, *np.clip([row["low"], row["high"]], *limits), color=tint, linewidth=2.2)
+                filled = tint if row["n"] >= ENOUGH else style.PAPER
+                at = np.clip(row["speedup"], *limits)
+                axes.plot(
+                    at,
+                    place - 0.1,
+                    _edge(row["speedup"], "o"),
+                    color=tint,
+                    markersize=8,
+                    markerfacecolor=filled,
+                    clip_on=False,
+                )
+        names = [style.shortened(label, 26) for label in table["label"]]
+        axes.set_yticks(range(len(table)), names)
+        axes.set(
+            xlim=limits,
+            ylim=(len(table) - 0.5, -0.5),
+            xlabel=f"speed-up over {study.baseline} (1{words.TIMES}: the same)",
+        )
+        axes.grid(visible=False, axis="y")
+        mean = "geometric mean, 95 % interval"
+        measured = [guest for guest in study.guests if guest in set(heads["guest"])]
+        handles = [Line2D([], [], linestyle="", marker="o", color=style.INK, markersize=8, label=mean)]
+        handles += [_handle(marks[guest], f"{guest}: {study.workload(guest)}") for guest in measured[:8]]
+        container.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.3)
+
+    few = " A hollow circle has fewer than five blocks: an observation, not a result."
+    few = few if (table["n"] < ENOUGH).any() else ""
+    stopped = " An arrow at the edge: work that stopped altogether, which a logarithm cannot show."
+    stopped = stopped if (heads["speedup"] <= 0).any() else ""
+    caption = (
+        f"Speed-up over {study.baseline} under each policy, logarithmic. Large: the geometric mean over the guests, "
+        "median over the blocks, with the 95 % bootstrap interval. Small: the median of every guest. Left of the line, "
+        f"in the shade, a guest does worse than under {study.baseline}.{few}{stopped}"
+    )
+    return Picture(name=f"overall{suffix(study)}", caption=caption, draw=draw, height_in=1.35 + 0.42 * len(table))
+
+
+def per_block(study: Study) -> list[Picture]:
+    """Return the figures with every block's speed-up: one panel a guest, and one for their geometric mean."""
+    heads = study.pairs[study.pairs["metric"] == study.pairs["guest"].map(study.headline)]
+    panels = [
+        (f"{guest}: {study.workload(guest)}, {study.headline(guest)}", heads[heads["guest"] == guest])
+        for guest in study.guests
+        if study.headline(guest) is not None
+    ]
+    means = summary.per_block(study).rename(columns={"geometric_mean": "speedup"})
+    panels.insert(0, ("all guests, geometric mean", means))
+    wide = 3 if len(study.rivals) <= 4 else 2 if len(study.rivals) <= 7 else 1
+    size = wide * (4 if len(panels) > 1 else 1)
+    chunks = [panels[start : start + size] for start in range(0, len(panels), size)]
+    every = [*heads["speedup"], *means["speedup"]]
+    pictures = []
+    for number, chunk in enumerate(chunks, start=1):
+        part = f"-{number}" if len(chunks) > 1 else ""
+        height = 0.35 + math.ceil(len(chunk) / wide) * 2.15
+        pictures.append(
+            Picture(
+                name=f"per-block{suffix(study)}{part}",
+                caption=(
+                    f"Performance of every block over {study.baseline} in the same block (logarithmic; above "
+                    f"1{words.TIMES} is better, whichever way the metric counts). Every point is one block; points of "
+                    "one block have the same place from left to right within a policy. Bars: median and its 95 % "
+                    "bootstrap interval. A cross at the foot of a column: that many blocks have no pair, because a "
+                    "trial failed. A triangle at the edge: work "
+                    "that stopped altogether, which a logarithm cannot show."
+                ),
+                draw=lambda container, chunk=chunk: _blocks(container, study, chunk, wide, every),  # type: ignore[misc]
+                height_in=height,
+            )
+        )
+    return pictures
+
+
+def suffix(study: Study) -> str:
+    """Return what tells the files of this study from those of another one in the same report."""
+    plain = "".join(char if char.isalnum() else "-" for char in f"{study.name}-{study.backend}".lower())
+    return f"-{plain.strip('-')}"
+
+
+def _blocks(
+    container: Container, study: Study, panels: Sequence[tuple[str, pd.DataFrame]], wide: int, every: Sequence[float]
+) -> None:
+    tall = math.ceil(len(panels) / wide)
+    grid = container.subplots(tall, wide, sharex=True, sharey=True, squeeze=False)
+    places = sorted(study.trials["place"].unique(), key=_natural)
+    low, high = ratio_axis(grid[0, 0], "y", every)
+    limits = (low * (low / high) ** 0.12, high)  # room at the foot for the count of blocks without a pair
+    for axes, (title, rows) in zip(grid.flat, panels, strict=False):
+        ratio_axis(axes, "y", every)
+        axes.axhline(1, color=style.QUIET, linewidth=0.8)
+        _panel(axes, study, rows, places, limits)
+        axes.set_title(style.shortened(title, 84 // wide), loc="left")
+        axes.set_ylim(limits)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
+    for column in range(wide):  # the lowest panel of every column carries the names
+        lowest = grid[(len(panels) - 1 - column) // wide, column] if column < len(panels) else None
+        if lowest is not None:
+            names = [style.shortened(label, 18) for label in study.rivals]
+            lowest.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+            lowest.tick_params(labelbottom=True)
+    container.supylabel(f"speed-up over {study.baseline}", fontsize=8)
+
+
+def _panel(axes: Axes, study: Study, rows: pd.DataFrame, places: list[str], limits: tuple[float, float]) -> None:
+    tints, marks = style.colours(study.labels), style.markers(study.labels)
+    for place, label in enumerate(study.rivals):
+        mine = rows[rows["label"] == label]
+        known = mine[mine["speedup"].notna()]
+        spread = [place - 0.25 + 0.5 * (places.index(at) + 0.5) / len(places) for at in known["place"]]
+        for x, value in zip(spread, known["speedup"], strict=True):
+            shape = "v" if value <= 0 else "^" if math.isinf(value) else marks[label]
+            at = float(np.clip(value, *limits))
+            axes.plot(x, at, shape, color=tints[label], markersize=4.5, alpha=0.8, markeredgewidth=0, clip_on=False)
+        found = median_interval(known["speedup"])
+        if found.n:
+            median, low, high = np.clip([found.median, found.low, found.high], *limits)
+            axes.hlines(median, place - 0.34, place + 0.34, color=style.INK, linewidth=1.3)
+            axes.vlines(place + 0.34, low, high, color=style.INK, linewidth=0.9)
+        if missing := len(mine) - len(known):
+            axes.annotate(
+                f"{words.TIMES} {missing}", (place, 0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                textcoords="offset points", ha="center", va="bottom", fontsize=7.5, color="#b00020", fontweight="bold",
+            )  # fmt: skip
+    axes.set_xlim(-0.6, len(study.rivals) - 0.4)
+    axes.grid(visible=False, axis="x")
+    for left, right in pairwise(range(len(study.rivals))):
+        axes.axvline((left + right) / 2, color=style.RULE, linewidth=0.4)
+
+
+def _edge(value: float, marker: str) -> str:
+    """Return the marker, or an arrow for what a logarithm cannot show."""
+    return "<" if value <= 0 else ">" if math.isinf(value) else marker
+
+
+def _handle(marker: str, label: str) -> Line2D:
+    return Line2D(
+        [], [], linestyle="", marker=marker, color=style.QUIET, label=style.shortened(label, 32), markersize=5
+    )
+
+
+def _natural(place: str) -> tuple[str, int]:
+    run, _, block = place.rpartition("/")
+    return run, int(block)

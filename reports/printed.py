@@ -1,0 +1,180 @@
+"""The tables as people read them: rounded, with verdicts; the CSV files beside them have every digit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports import figures, summary, words
+from reports.document import Table
+from reports.findings import Findings
+from reports.summary import records
+from reports.words import Verdict
+
+
+def overview(found: Sequence[Findings]) -> Table:
+    """Return a line for every study."""
+    rows = []
+    for one in found:
+        judged = [(words.verdict(row), row) for row in records(one.overall)]
+        said = {
+            kind: words.listed(
+                [f"{row['label']} {words.times(row['speedup'])}" for verdict, row in judged if verdict == kind]
+            )
+            for kind in Verdict
+        }
+        failed = one.failures.drop_duplicates(["place", "label"])
+        rows.append(
+            [one.study.name, one.study.backend, str(one.study.blocks), one.study.baseline or words.DASH]
+            + [said[kind] or words.DASH for kind in (Verdict.BETTER, Verdict.WORSE, Verdict.OPEN, Verdict.OBSERVATION)]
+            + [str(len(failed))]
+        )
+    return Table(
+        name="overview",
+        caption="Every experiment, and which policies it shows to be better or worse than its baseline (geometric mean "
+        "over the guests). Measured and simulated figures are told apart by the second column.",
+        head=[
+            "experiment",
+            "backend",
+            "blocks",
+            "baseline",
+            "better",
+            "worse",
+            "no difference",
+            "observation",
+            "failed",
+        ],
+        rows=rows,
+        aligns="llrlllllr",
+    )
+
+
+def overall(found: Findings) -> Table:
+    """Return who gained over all guests."""
+    rows = [
+        [
+            row["label"], words.times(row["speedup"]), words.interval(row["low"], row["high"]), str(row["n"]),
+            str(words.verdict(row)), _worst(row), words.interval(row["worst_low"], row["worst_high"]),
+            words.number(row["jain"]), f"{row['failed_trials']} of {row['trials']}",
+        ]
+        for row in records(found.overall)
+    ]  # fmt: skip
+    return Table(
+        name=f"overall{figures.suffix(found.study)}",
+        caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}).",
+        head=["policy", "speed-up", "95 % interval", "n", "verdict", "worst guest", "its interval", "Jain", "failed"],
+        rows=rows,
+        aligns="lrrrllrrr",
+    )
+
+
+def _worst(row: Mapping[str, Any]) -> str:
+    return f"{row['worst_guest']} {words.times(row['worst_speedup'])}" if row["worst_guest"] else words.DASH
+
+
+def guest(found: Findings) -> Table:
+    """Return who gained, guest by guest."""
+    rows = [
+        [
+            row["label"], row["guest"], row["workload"], f"{row['metric']} ({row['better']})",
+            words.times(row["speedup"]),
+            words.interval(row["low"], row["high"]) + ("" if row["interval"] != "percentile" else " p"), str(row["n"]),
+            words.number(row["wilcoxon_p_holm"]), words.number(row["rank_biserial"]), str(words.verdict(row)),
+        ]
+        for row in records(found.guests)
+    ]  # fmt: skip
+    about = (
+        f"Speed-up over {found.study.baseline}, paired by block: median, 95 % BCa bootstrap interval (p: percentile, "
+        "where BCa does not exist), number of pairs, Wilcoxon signed-rank p (Holm over this table; none below five "
+        "pairs), rank-biserial effect (1: every pair better, -1: every pair worse). The verdict follows the interval; "
+        f"of {len(rows)} intervals {0.05 * len(rows):.1f} would leave out 1 by chance alone, for which p is adjusted."
+    )
+    head = [
+        "policy",
+        "guest",
+        "workload",
+        "metric (better)",
+        "speed-up",
+        "95 % interval",
+        "n",
+        "p",
+        "effect",
+        "verdict",
+    ]
+    return Table(name=f"speedup{figures.suffix(found.study)}", caption=about, head=head, rows=rows, aligns="llllrrrrrl")
+
+
+def counter(found: Findings) -> Table:
+    """Return what each policy cost in memory traffic."""
+    names = list(summary.COUNTERS.values())
+    heads = ["major faults", "swapped in, MiB", "swapped out, MiB", "stall some, s", "stall full, s", "OOM kills"]
+    rows = [[row["label"], *(words.number(row[name]) for name in names)] for row in records(found.counters)]
+    return Table(
+        name=f"counters{figures.suffix(found.study)}",
+        caption="Memory counters of a trial, summed over its guests, median over blocks. Stall: time in which some or "
+        "all work of a guest waited for memory. Dash: not known for every guest. By guest: tables/guest-counters.csv.",
+        head=["policy", *heads, "balloon moved, MiB"],
+        rows=rows,
+        aligns="l" + "r" * len(names),
+    )
+
+
+def value(found: Findings) -> Table:
+    """Return what was measured."""
+    rows = [
+        [
+            row["guest"], row["workload"], row["metric"], row["unit"], row["better"], row["label"],
+            words.number(row["median"]), words.number(row["least"]), words.number(row["most"]), str(row["n"]),
+            str(row["trials_without_value"]),
+        ]
+        for row in records(found.values)
+    ]  # fmt: skip
+    return Table(
+        name=f"values{figures.suffix(found.study)}",
+        caption="What every guest reached under every policy, in its own unit, over all blocks that gave a value.",
+        head=[
+            "guest",
+            "workload",
+            "metric",
+            "unit",
+            "better",
+            "policy",
+            "median",
+            "least",
+            "most",
+            "n",
+            "without value",
+        ],
+        rows=rows,
+        aligns="llllllrrrrr",
+    )
+
+
+def failure(found: Findings) -> Table:
+    """Return what failed, and why."""
+    rows = [
+        [
+            row["run"],
+            str(row["block"]),
+            str(row["order"]),
+            row["label"],
+            row["guest"],
+            row["status"],
+            _brief(row["reason"]),
+        ]
+        for row in records(found.failures)
+    ]
+    return Table(
+        name=f"failures{figures.suffix(found.study)}",
+        caption="Every trial of a guest that gave no number, and why.",
+        head=["run", "block", "order", "policy", "guest", "status", "reason"],
+        rows=rows,
+        aligns="lrrllll",
+    )
+
+
+def _brief(reason: str) -> str:
+    """Return the end of a reason, where the error usually is; all of it is in trials.csv."""
+    lines = [line for line in reason.splitlines() if line.strip()]
+    text = "\n".join(lines[-4:])
+    return text if len(text) <= 300 else f"…{text[-300:]}"

@@ -1,0 +1,181 @@
+"""Runs put together for comparison: what belongs side by side, every value beside its baseline of the same block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.records import Run, read_run
+from reports import statistics
+
+_RESEEDED = ("seed", "repetitions")
+"""Keys of an experiment in which two runs of the same study may differ."""
+
+
+class ReportError(ValueError):
+    """A report cannot be made of what was asked for; the message says what to ask for instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study:
+    """Runs of one experiment on one backend: everything in it may be compared with everything else."""
+
+    name: str
+    """The experiment; numbered when it was run with different settings."""
+    backend: str
+    runs: tuple[Run, ...]
+    baseline: str | None
+    """Label that the others are compared with; None when the study has no such label."""
+    labels: tuple[str, ...]
+    """The policies as they were set up, baseline first, then in the order of the experiment."""
+    guests: tuple[str, ...]
+    trials: pd.DataFrame
+    """All rows of trials.csv; `place` tells a block of one run from that of another."""
+    pairs: pd.DataFrame
+    """One row a metric, block, guest and label: value, base and speedup, NaN where there is none."""
+
+    @property
+    def title(self) -> str:
+        """Name and backend, as in a heading."""
+        return f"{self.name} ({'measured on Xen' if self.backend == 'xen' else self.backend})"
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The labels that are compared with the baseline."""
+        return tuple(label for label in self.labels if label != self.baseline)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks in which anything ran."""
+        return int(self.trials["place"].nunique())
+
+    def experiment(self, key: str) -> Any:  # noqa: ANN401 - a value of the experiment's YAML
+        """Return a setting of the experiment; None when it has none."""
+        return self.runs[0].manifest["experiment"].get(key)
+
+    def samples(self, place: str, label: str) -> pd.DataFrame:
+        """Return the samples of one trial in their order."""
+        frames = [run.samples[(run.samples["label"] == label)] for run in self.runs]
+        rows = pd.concat([frame[_place(frame) == place] for frame in frames])
+        return rows.sort_values("tick", kind="stable")
+
+    def workload(self, guest: str) -> str:
+        """Return what ran in a guest."""
+        found = self.trials.loc[self.trials["guest"] == guest, "workload"]
+        return str(found.iloc[0]) if len(found) else ""
+
+    def headline(self, guest: str) -> str | None:
+        """Return the metric that stands for a guest: the first it gives; None for a guest that measures nothing."""
+        found = self.pairs.loc[self.pairs["guest"] == guest, "metric"]
+        return str(found.iloc[0]) if len(found) else None
+
+
+def studies(paths: Sequence[Path], baseline: str) -> tuple[Study, ...]:
+    """Read runs and put those together that may be compared.
+
+    Raises:
+        ReportError: no run, no trial in any, the same run twice, or a baseline that none of them has.
+        RecordsError: a run cannot be read.
+
+    """
+    runs = [read_run(path) for path in paths]
+    if not runs:
+        raise ReportError("no run was given; name one or more folders results/<experiment>/<time>-<id>")
+    names = [str(run.manifest["run"]) for run in runs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ReportError(f"run {twice[0]} was given twice; name every run once")
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_kind(run), []).append(run)
+    kinds = sorted(groups)
+    found = [
+        _study(_numbered(kind, kinds), groups[kind], baseline)
+        for kind in kinds
+        if any(len(r.trials) for r in groups[kind])
+    ]
+    if not found:
+        raise ReportError(f"no trial has ended in {', '.join(names)}; resume the run, then report")
+    known = sorted({label for study in found for label in study.labels})
+    if baseline != "static" and all(study.baseline is None for study in found):
+        raise ReportError(f"baseline {baseline!r} is in none of the runs; choose one of: {', '.join(known)}")
+    return tuple(found)
+
+
+def _study(name: str, runs: Sequence[Run], baseline: str) -> Study:
+    trials = pd.concat(
+        [run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True
+    )
+    setup: Mapping[str, Any] = runs[0].manifest["experiment"]
+    labels = _ordered(trials["label"], (_label(policy) for policy in setup.get("policies") or ()))
+    base = _baseline(trials, baseline)
+    if base is not None:
+        labels = (base, *(label for label in labels if label != base))
+    return Study(
+        name=name,
+        backend=str(runs[0].manifest["backend"]),
+        runs=tuple(runs),
+        baseline=base,
+        labels=labels,
+        guests=_ordered(trials["guest"], (guest["name"] for guest in setup.get("guests") or ())),
+        trials=trials,
+        pairs=_pairs(trials, base),
+    )
+
+
+def _pairs(trials: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
+    """Put every value beside the baseline's of the same block, guest and metric. A failed trial leaves NaN."""
+    metrics = trials.loc[trials["metric"] != "", ["guest", "workload", "metric", "unit", "better"]]
+    metrics = metrics[metrics["better"] != ""].drop_duplicates(["guest", "metric"])
+    ran = trials[["place", "policy", "label", "guest"]].drop_duplicates(["place", "label", "guest"])
+    good = trials.loc[trials["status"] == "ok", ["place", "label", "guest", "metric", "value"]]
+    good = good.drop_duplicates(["place", "label", "guest", "metric"])
+    pairs = metrics.merge(ran, on="guest").merge(good, on=["place", "label", "guest", "metric"], how="left")
+    base = pairs.loc[pairs["label"] == baseline, ["place", "guest", "metric", "value"]].rename(
+        columns={"value": "base"}
+    )
+    pairs = pairs.merge(base, on=["place", "guest", "metric"], how="left")
+    less = pairs["better"] == "lower"
+    pairs["speedup"] = statistics.speedups(pairs["value"], pairs["base"], "higher")
+    pairs.loc[less, "speedup"] = statistics.speedups(pairs.loc[less, "value"], pairs.loc[less, "base"], "lower")
+    return pairs
+
+
+def _baseline(trials: pd.DataFrame, baseline: str) -> str | None:
+    if (trials["label"] == baseline).any():
+        return baseline
+    labels = sorted(set(trials.loc[trials["policy"] == baseline, "label"]))
+    if len(labels) > 1:
+        raise ReportError(f"policy {baseline} is set up as {', '.join(labels)}; name one of these as the baseline")
+    return labels[0] if labels else None
+
+
+def _kind(run: Run) -> tuple[str, str, str]:
+    setup = {key: value for key, value in run.manifest["experiment"].items() if key not in _RESEEDED}
+    return str(setup["name"]), str(run.manifest["backend"]), json.dumps(setup, sort_keys=True)
+
+
+def _numbered(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
+    same = [other for other in kinds if other[:2] == kind[:2]]
+    return kind[0] if len(same) == 1 else f"{kind[0]} #{same.index(kind) + 1}"
+
+
+def _place(frame: pd.DataFrame) -> pd.Series[str]:
+    return frame["run"] + "/" + frame["block"].astype(str)
+
+
+def _label(policy: object) -> str:
+    if isinstance(policy, Mapping):
+        return str(policy.get("label") or policy.get("name"))
+    return str(policy)
+
+
+def _ordered(found: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return what was found, in the order of the experiment; what it does not name comes last."""
+    there = dict.fromkeys(found)
+    first = [name for name in dict.fromkeys(map(str, wanted)) if name in there]
+    return (*first, *sorted(set(there) - set(first)))

@@ -1,0 +1,107 @@
+"""How everything in the report looks: one palette, one set of sizes, one way to save a figure."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+PAGE_IN = (8.27, 11.69)
+"""A4, upright."""
+TEXT_WIDTH_IN = 6.9
+
+INK, QUIET, RULE, PAPER = "#1a1a1a", "#5f6368", "#c8ccd0", "#ffffff"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A00", "#000000")
+"""Okabe and Ito 2008, told apart with every common kind of colour blindness; yellow darkened to be seen on white."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+ALLOCATED, USED, SWAPPED = "#1a1a1a", "#56B4E9", "#D55E00"
+STATES: Mapping[str, tuple[str, str]] = {"ample": ("#9ad7c3", ""), "scarce": ("#f0b27a", "////")}
+"""State → fill and hatching; the hatching carries the difference in black and white."""
+OTHER_STATES = (("#cfe6f5", ".."), ("#eecbe0", "\\\\\\\\"), ("#f5e6a8", "xx"))
+NO_STATE = ("#eeeeee", "")
+
+SETTINGS: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": QUIET,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "figure.dpi": 100,
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
+    "font.size": 8,
+    "grid.color": "#e3e6e8",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.4,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "path.simplify": True,
+    "pdf.fonttype": 42,  # text stays text: it can be searched and edited
+    "savefig.dpi": 200,
+    "svg.hashsalt": "ballast",  # the same figure gives the same bytes
+    "text.color": INK,
+    "text.parse_math": False,  # names are data: a dollar sign is a dollar sign
+    "xtick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.color": QUIET,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 7.5,
+}
+
+# Without these matplotlib writes the time and its own version into every file.
+METADATA: Mapping[str, Mapping[str, Any]] = {
+    "pdf": {"CreationDate": None, "ModDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+@contextmanager
+def applied() -> Iterator[None]:
+    """Use this style, and only it, within the block."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        # A name in a script that the font lacks is drawn as boxes in the PDF; the HTML and the tables have it whole.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return a colour for every label; the baseline, which comes first, is grey."""
+    return {label: QUIET if place == 0 else PALETTE[(place - 1) % len(PALETTE)] for place, label in enumerate(labels)}
+
+
+def markers(names: Sequence[str]) -> dict[str, str]:
+    """Return a marker for every name."""
+    return {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(names)}
+
+
+def states(found: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return fill and hatching of every state."""
+    others = [state for state in found if state and state not in STATES]
+    chosen = {state: OTHER_STATES[place % len(OTHER_STATES)] for place, state in enumerate(others)}
+    return {state: STATES.get(state) or chosen.get(state, NO_STATE) for state in found}
+
+
+def save(figure: Figure, path: Path, kind: str) -> None:
+    """Write a figure as `pdf`, `png` or `svg` without anything that changes from day to day."""
+    figure.savefig(path.with_name(f"{path.name}.{kind}"), format=kind, metadata=dict(METADATA[kind]))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return text of at most so many characters, the middle left out."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[len(text) - half :]}"

@@ -1,0 +1,190 @@
+"""The tables of a study as plain frames, unrounded: the same frame becomes CSV, LaTeX, PDF and HTML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports import statistics
+from reports.study import Study
+
+COUNTERS = {
+    "major_faults": "major_faults",
+    "swapped_in_kib": "swapped_in_mib",
+    "swapped_out_kib": "swapped_out_mib",
+    "stall_some_s": "stall_some_s",
+    "stall_full_s": "stall_full_s",
+    "oom_kills": "oom_kills",
+    "balloon_moved_mib": "balloon_moved_mib",
+}
+"""Counters of trials.csv and their columns in the report."""
+
+
+def speedups(study: Study) -> pd.DataFrame:
+    """Return one row a label, guest and metric: the median speed-up over the baseline with its interval and test.
+
+    `wilcoxon_p_holm` is adjusted for all tests of the study.
+    """
+    rows = []
+    for (label, guest, metric), pairs in study.pairs.groupby(["label", "guest", "metric"], sort=False):
+        if label == study.baseline or study.baseline is None:
+            continue
+        test = statistics.wilcoxon(pairs["speedup"])
+        first = pairs.iloc[0]
+        names = {name: first[name] for name in ("policy", "workload", "unit", "better")}
+        rows.append(
+            _study(study) | {"label": label, "guest": guest, "metric": metric} | names | _estimate(pairs["speedup"])
+            | {"trials_without_value": int(pairs["value"].isna().sum())}
+            | {"wilcoxon_p": test.p, "rank_biserial": test.effect}
+        )  # fmt: skip
+    if not rows:
+        return pd.DataFrame()
+    frame = pd.DataFrame(rows)
+    frame["wilcoxon_p_holm"] = statistics.holm(frame["wilcoxon_p"].tolist())
+    frame["headline"] = [
+        study.headline(guest) == metric for guest, metric in zip(frame.guest, frame.metric, strict=True)
+    ]
+    return _sorted(frame, study)
+
+
+def per_block(study: Study) -> pd.DataFrame:
+    """Return one row a block and rival: geometric mean of the guests' speed-ups, the worst guest's, and Jain's index.
+
+    They are NaN in a block where any guest has no pair: a mean over the survivors would flatter the policy.
+    """
+    rows = []
+    heads = study.pairs[study.pairs["metric"] == study.pairs["guest"].map(study.headline)]
+    for (place, label), pairs in heads.groupby(["place", "label"], sort=False):
+        values = pairs["speedup"].to_numpy(dtype=float)
+        whole = not np.isnan(values).any()
+        rows.append(
+            _study(study) | {
+                "place": place, "label": label, "guests": len(pairs),
+                "geometric_mean": statistics.geometric_mean(values),
+                "worst_guest": values.min() if whole else np.nan, "jain": statistics.jain(values),
+            }
+        )  # fmt: skip
+    columns = [*_study(study), "place", "label", "guests", "geometric_mean", "worst_guest", "jain"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def overall(study: Study) -> pd.DataFrame:
+    """Return one row a label: geometric mean over guests (median over blocks, interval), worst guest, Jain's index."""
+    blocks, guests, failed = per_block(study), speedups(study), failures(study)
+    rows = []
+    for label in study.rivals if study.baseline is not None else ():
+        mine = blocks[blocks["label"] == label]
+        worst = _worst(guests, label)
+        rows.append(
+            _study(study) | {"label": label, "guests": int(mine["guests"].max()) if len(mine) else 0}
+            | _estimate(mine["geometric_mean"]) | worst | {
+                "jain": float(np.nanmedian(mine["jain"])) if mine["jain"].notna().any() else np.nan,
+                "trials": int(study.trials.loc[study.trials["label"] == label, "place"].nunique()),
+                "failed_trials": int(failed.loc[failed["label"] == label, "place"].nunique()),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def values(study: Study) -> pd.DataFrame:
+    """Return one row a guest, metric and label: what was measured, in its own unit."""
+    rows = []
+    for (guest, metric, label), pairs in study.pairs.groupby(["guest", "metric", "label"], sort=False):
+        first, known = pairs.iloc[0], pairs["value"].dropna()
+        names = {name: first[name] for name in ("workload", "unit", "better")}
+        rows.append(
+            _study(study) | {"label": label, "guest": guest, "metric": metric} | names | {
+                "median": known.median(), "least": known.min(), "most": known.max(), "n": len(known),
+                "trials_without_value": int(pairs["value"].isna().sum()),
+            }
+        )  # fmt: skip
+    return _sorted(pd.DataFrame(rows), study, first="guest") if rows else pd.DataFrame()
+
+
+def counters(study: Study, *, by_guest: bool) -> pd.DataFrame:
+    """Return the memory counters, median over blocks: of each guest, or summed over the guests of a trial."""
+    rows = study.trials.drop_duplicates(["place", "label", "guest"]).rename(columns=COUNTERS)
+    rows = rows.assign(swapped_in_mib=rows["swapped_in_mib"] / 1024, swapped_out_mib=rows["swapped_out_mib"] / 1024)
+    names = list(COUNTERS.values())
+    if by_guest:
+        frame = rows.groupby(["label", "guest"], sort=False)[names].median().reset_index()
+    else:
+        # A counter that one guest could not tell makes the sum unknown, not smaller.
+        trial = rows.groupby(["place", "label"], sort=False)[names].agg("sum", skipna=False)
+        frame = trial.groupby("label", sort=False)[names].median().reset_index()
+    for position, (name, value) in enumerate(_study(study).items()):
+        frame.insert(position, name, value)
+    return _sorted(frame, study)
+
+
+def failures(study: Study) -> pd.DataFrame:
+    """Return every failed row of a guest once, with its reason."""
+    failed = study.trials[study.trials["status"] != "ok"].drop_duplicates(["place", "label", "guest"])
+    columns = [
+        "experiment",
+        "backend",
+        "run",
+        "block",
+        "order",
+        "label",
+        "guest",
+        "workload",
+        "status",
+        "reason",
+        "place",
+    ]
+    return failed[columns].sort_values(["run", "block", "order", "guest"], kind="stable").reset_index(drop=True)
+
+
+def representative(study: Study) -> str:
+    """Return the block that shows a usual case: most labels without failure, then closest to every label's median."""
+    failed, blocks = failures(study), per_block(study)
+    far = pd.Series(0.0, index=study.trials["place"].unique())
+    if blocks["geometric_mean"].gt(0).any():
+        logs = np.log(blocks["geometric_mean"].where(blocks["geometric_mean"] > 0))
+        away = (logs - logs.groupby(blocks["label"]).transform("median")).abs()
+        far = far.add(away.groupby(blocks["place"]).sum(), fill_value=0.0)
+    whole = (
+        study.trials.groupby("place")["label"].nunique().sub(failed.groupby("place")["label"].nunique(), fill_value=0)
+    )
+    candidates = pd.DataFrame({"whole": -whole, "far": far}).rename_axis("place").reset_index()
+    return str(candidates.sort_values(["whole", "far", "place"], kind="stable")["place"].iloc[0])
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _study(study: Study) -> dict[str, Any]:
+    return {"experiment": study.name, "backend": study.backend}
+
+
+def _estimate(column: pd.Series[float]) -> dict[str, Any]:
+    found = statistics.median_interval(column)
+    return {"speedup": found.median, "low": found.low, "high": found.high, "n": found.n, "interval": found.method}
+
+
+def _worst(guests: pd.DataFrame, label: str) -> dict[str, Any]:
+    mine = (
+        guests[(guests["label"] == label) & guests["headline"] & guests["speedup"].notna()] if len(guests) else guests
+    )
+    if not len(mine):
+        return {"worst_guest": "", "worst_speedup": np.nan, "worst_low": np.nan, "worst_high": np.nan}
+    worst = mine.sort_values("speedup", kind="stable").iloc[0]
+    return {
+        "worst_guest": worst["guest"], "worst_speedup": worst["speedup"], "worst_low": worst["low"],
+        "worst_high": worst["high"],
+    }  # fmt: skip
+
+
+def _sorted(frame: pd.DataFrame, study: Study, first: str = "label") -> pd.DataFrame:
+    """Order rows as the experiment orders its labels and guests."""
+    ranks = {"label": study.labels, "guest": study.guests}
+    keys = [first, *(name for name in ranks if name != first)]
+    keys = [key for key in keys if key in frame]
+    return frame.sort_values(
+        keys, kind="stable", key=lambda column: column.map(ranks[str(column.name)].index)
+    ).reset_index(drop=True)

@@ -1,0 +1,157 @@
+"""Where the memory was: every guest over time under every policy, side by side on the same axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from reports import style, summary
+from reports.document import Container, Picture
+from reports.figures import suffix
+from reports.study import Study
+
+COLUMNS = 4
+"""Policies side by side on one page; more go on a further page, the baseline always first."""
+ROWS = 6
+MOST_GUESTS = 24
+"""Guests that are drawn; a page a few of them, so hundreds would make a report nobody turns over."""
+ALIKE = 4.0
+"""All panels share one scale unless the largest guest is more than this many times the smallest."""
+MIB = 1024.0
+
+
+def timelines(study: Study) -> list[Picture]:
+    """Return the timelines of a representative block."""
+    place = summary.representative(study)
+    trials = {label: study.samples(place, label) for label in study.labels}
+    first, rest = study.labels[:1], study.labels[1:]
+    columns = [first + chunk for chunk in _chunks(rest, COLUMNS - 1)] or [first]
+    guests = _chunks(study.guests[:MOST_GUESTS], ROWS)
+    pages = [(labels, names) for labels in columns for names in guests]
+    left_out = len(study.guests) - MOST_GUESTS
+    most = f" The first {MOST_GUESTS} guests; {left_out} more are in samples.csv." if left_out > 0 else ""
+    run, _, block = place.rpartition("/")
+    pictures = []
+    for number, (labels, names) in enumerate(pages, start=1):
+        part = f"-{number}" if len(pages) > 1 else ""
+        pictures.append(
+            Picture(
+                name=f"timeline{suffix(study)}{part}",
+                caption=(
+                    f"Memory of every guest in block {block} of run {run} (the block nearest to the medians among "
+                    "those with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without its "
+                    "page cache. Orange: what it had on its swap disk, on top of what it used. The strip below is the "
+                    f"state the policy was in. All columns share their axes.{most}"
+                ),
+                draw=lambda container, labels=labels, names=names: _draw(  # type: ignore[misc]
+                    container, study, place, labels, names, trials
+                ),
+                height_in=0.95 + 1.08 * len(names),
+            )
+        )
+    return pictures
+
+
+def _draw(
+    container: Container,
+    study: Study,
+    place: str,
+    labels: Sequence[str],
+    names: Sequence[str],
+    trials: dict[str, pd.DataFrame],
+) -> None:
+    tops = {name: max([_top(rows, name) for rows in trials.values()] + [1.0]) for name in study.guests}
+    shared = max(tops.values()) <= ALIKE * min(tops.values())
+    end = max([rows["trial_s"].max() for rows in trials.values() if len(rows)] + [1.0])
+    found = sorted({state for rows in trials.values() for state in rows["state"]}, key=lambda state: (not state, state))
+    looks = style.states(found)
+    grid = container.subplots(
+        len(names) + 1, len(labels), sharex=True, squeeze=False, height_ratios=[1.0] * len(names) + [0.16]
+    )
+    failed = summary.failures(study)
+    failed = failed[failed["place"] == place]
+    for column, label in enumerate(labels):
+        rows = trials[label]
+        grid[0, column].set_title(style.shortened(label, 84 // len(labels)))
+        for axes, name in zip(grid[:, column], names, strict=False):
+            top = max(tops.values()) if shared else tops[name]
+            _guest(axes, rows[rows["guest"] == name])
+            axes.set(xlim=(0, end), ylim=(0, 1.08 * top))
+            axes.tick_params(labelleft=column == 0)
+            note = failed[(failed["label"] == label) & (failed["guest"] == name)]
+            text = f"failed: {note['status'].iloc[0]}" if len(note) else "" if len(rows) else "no samples"
+            axes.text(0.5, 0.94, text, transform=axes.transAxes, ha="center", va="top", color="#b00020", fontsize=7.5)
+            if column == 0:
+                axes.set_ylabel(
+                    f"{style.shortened(name, 16)}\n{style.shortened(study.workload(name), 16)}\nMiB", fontsize=7.5
+                )
+        _strip(grid[-1, column], rows, looks, end)
+        grid[-1, column].set_xlabel("time in the trial, s")
+    container.legend(handles=_handles(looks), loc="outside upper center", ncols=6, handlelength=1.6, columnspacing=1.2)
+
+
+def _guest(axes: Axes, rows: pd.DataFrame) -> None:
+    time = rows["trial_s"].to_numpy()
+    used, swapped = used_mib(rows), swapped_mib(rows)
+    axes.fill_between(time, 0, used, color=style.USED, alpha=0.55, linewidth=0)
+    axes.fill_between(time, used, used + swapped, color=style.SWAPPED, alpha=0.75, linewidth=0)
+    axes.step(time, rows["current_kib"] / MIB, where="post", color=style.ALLOCATED, linewidth=1.1)
+
+
+def _strip(axes: Axes, rows: pd.DataFrame, looks: dict[str, tuple[str, str]], end: float) -> None:
+    ticks = rows.drop_duplicates("tick")[["trial_s", "state"]]
+    starts = [*ticks["trial_s"], end]
+    place = 0
+    for state, same in groupby(ticks["state"]):
+        length = len(list(same))
+        fill, hatch = looks[state]
+        axes.axvspan(
+            starts[place], starts[place + length], facecolor=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0
+        )
+        place += length
+    axes.set(yticks=[], ylim=(0, 1))
+    axes.grid(visible=False)
+    axes.spines[["left"]].set_visible(False)
+
+
+def _handles(looks: dict[str, tuple[str, str]]) -> list[Any]:
+    lines: list[Any] = [
+        Line2D([], [], color=style.ALLOCATED, linewidth=1.1, label="allocated"),
+        Patch(color=style.USED, alpha=0.55, linewidth=0, label="used"),
+        Patch(color=style.SWAPPED, alpha=0.75, linewidth=0, label="on swap"),
+    ]
+    for state, (fill, hatch) in looks.items():
+        lines.append(Patch(facecolor=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0, label=state or "no state"))
+    return lines
+
+
+def used_mib(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what a guest used, in MiB: MemTotal - MemFree - Buffers - Cached."""
+    used = rows["mem_total_kib"] - rows["mem_free_kib"] - rows["buffers_kib"] - rows["cached_kib"]
+    return (used / MIB).to_numpy(dtype=float)
+
+
+def swapped_mib(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what a guest had on its swap disk, in MiB."""
+    return ((rows["swap_total_kib"] - rows["swap_free_kib"]) / MIB).to_numpy(dtype=float)
+
+
+def _top(rows: pd.DataFrame, name: str) -> float:
+    mine = rows[rows["guest"] == name]
+    tops = [mine["current_kib"].max() / MIB, np.nanmax([*(used_mib(mine) + swapped_mib(mine)), 0.0])]
+    return float(np.nanmax([*tops, 0.0]))
+
+
+def _chunks(names: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Split evenly: 4 + 3 rather than 6 + 1."""
+    if not names:
+        return []
+    pages = -(-len(names) // size)
+    return [tuple(chunk) for chunk in np.array_split(np.array(names, dtype=object), pages)]

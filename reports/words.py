@@ -1,0 +1,87 @@
+"""The verdicts in words; every one is computed from an estimate, and none claims more than its interval holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from reports.statistics import ENOUGH
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+DASH = "\N{EN DASH}"
+INFINITE = "\N{INFINITY}"
+
+
+class Verdict(StrEnum):
+    """What a speed-up and its interval say."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    OPEN = "no difference shown"
+    OBSERVATION = "observation"
+    NOTHING = "no pair"
+
+
+def verdict(row: Mapping[str, Any], *, name: str = "speedup", low: str = "low", high: str = "high") -> Verdict:
+    """Judge one row of a table of speed-ups: only an interval that leaves out 1 is a difference."""
+    if row["n"] == 0 or math.isnan(row[name]):
+        return Verdict.NOTHING
+    if row["n"] < ENOUGH:
+        return Verdict.OBSERVATION
+    if row[low] > 1:
+        return Verdict.BETTER
+    if row[high] < 1:
+        return Verdict.WORSE
+    # Work that stopped in most blocks has no interval (its ratio is 0), yet nothing could be worse.
+    return Verdict.WORSE if row[name] == 0 else Verdict.OPEN
+
+
+def times(value: float) -> str:
+    """Return a speed-up for people: with two decimals and a multiplication sign."""
+    if math.isnan(value):
+        return DASH
+    if math.isinf(value):
+        return INFINITE
+    return f"{value:.{0 if value >= 100 else 3 if 0 < value < 0.1 else 2}f}{TIMES}"
+
+
+def interval(low: float, high: float) -> str:
+    """Return an interval for people; a dash where the data allow none."""
+    if math.isnan(low) or math.isnan(high):
+        return DASH
+    digits = 0 if high >= 100 else 3 if 0 < high < 0.1 else 2
+    # An interval that leaves out 1 must not seem to touch it once rounded.
+    while digits < 4 and (round(low, digits) <= 1 < low or high < 1 <= round(high, digits)):
+        digits += 1
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def estimate(row: Mapping[str, Any]) -> str:
+    """Return a speed-up with its interval and n; says so when it is only an observation."""
+    if row["n"] == 0:
+        return "no pair of trials"
+    about = interval(row["low"], row["high"])
+    n = f"n = {row['n']}" + (", an observation" if row["n"] < ENOUGH else "")
+    return f"{times(row['speedup'])} ({n})" if about == DASH else f"{times(row['speedup'])} {about} ({n})"
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits; a dash for unknown."""
+    if math.isnan(value):
+        return DASH
+    if value == 0 or math.isinf(value):
+        return "0" if value == 0 else INFINITE
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}" if digits <= 4 else f"{value:.2e}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return items as a sentence lists them."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a count with its noun."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -1,0 +1,332 @@
+"""A report answers from the files of a run alone; winners and losers are said in words that the data hold."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+import re
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+import reports
+from harness.records import RecordsError
+from reports import content, pdf, style, summary, tables, timeline, words
+from reports.document import Document, Paragraph, Picture, Table
+from reports.findings import Findings
+from reports.study import ReportError, Study, studies
+from tests.unit import synthetic_run as synthetic
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six blocks in which g1 fails once under `proportional`."""
+    path = tmp_path_factory.mktemp("results") / "run"
+    synthetic.write_run(
+        path, ticks=12, fails=lambda block, label: "g1" if (block, label) == (3, "proportional") else ""
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reports.build([run], out=tmp_path_factory.mktemp("report")).parent
+
+
+def study_of(path: Path, baseline: str = "static") -> Study:
+    (found,) = studies([path], baseline)
+    return found
+
+
+def report_of(*paths: Path, baseline: str = "static") -> Document:
+    return content.document([Findings.of(study) for study in studies(paths, baseline)])
+
+
+def said(document: Document) -> dict[str, str]:
+    return {block.lead: block.text for block in document.blocks if isinstance(block, Paragraph) and block.lead}
+
+
+def table(document: Document, name: str) -> Table:
+    return next(block for block in document.blocks if isinstance(block, Table) and block.name.startswith(name))
+
+
+def written(path: Path, gains: Mapping[str, tuple[float, float]], **changes: object) -> Document:
+    return report_of(synthetic.write_run(path, gains=gains, **changes).path)  # type: ignore[arg-type]
+
+
+def test_a_report_is_made_of_pdf_html_tables_and_vector_figures(built: Path) -> None:
+    assert (built / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert {path.name for path in (built / "tables").iterdir()} >= {"speedup.csv", "counters.csv", "macros.tex"}
+    names = {path.stem for path in (built / "figures").iterdir()}
+    for kind in ("overall", "per-block", "timeline"):
+        name = next(name for name in names if name.startswith(kind))
+        assert (built / "figures" / f"{name}.pdf").stat().st_size > 1000
+        assert (built / "figures" / f"{name}.png").stat().st_size > 1000
+
+
+def test_without_a_folder_the_report_goes_into_the_run(tmp_path: Path) -> None:
+    path = synthetic.write_run(tmp_path / "run", blocks=1).path
+    assert reports.build([path]) == path / "report.pdf"
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, built: Path, tmp_path: Path) -> None:
+    again = reports.build([run], out=tmp_path / "again").parent
+    files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
+    assert [path for path in files if digest(built / path) != digest(again / path)] == []
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_run_itself_is_not_changed_by_a_report(run: Path, built: Path) -> None:
+    assert built.exists()
+    assert study_of(run).runs[0].changed_files == {}
+
+
+def test_page_one_names_winners_and_losers_with_interval_and_n(run: Path) -> None:
+    answers = said(report_of(run))
+    assert re.search(
+        rf"Better than static: two-state 1\.4\d{words.TIMES} \[1\.\d+, 1\.\d+\] \(n = 6\)", answers["Who won."]
+    )
+    assert re.search(
+        rf"worse than static: proportional 0\.8\d{words.TIMES} \[0\.\d+, 0\.\d+\] \(n = 5\)", answers["Who lost."]
+    )
+    assert re.search(rf"g1 \(mono\) under proportional 0\.7\d{words.TIMES}", answers["Who lost."])
+    assert "two-state" not in answers["Who lost."], "0.96 with an interval around 1 is no loss"
+    assert answers["What failed."].startswith("1 of 18 trials: proportional 1.")
+
+
+def test_turning_the_data_round_turns_the_verdict_round(tmp_path: Path) -> None:
+    document = written(tmp_path / "run", {"static": (1.0, 1.0), "two-state": (0.5, 0.9), "proportional": (3.0, 1.5)})
+    answers = said(document)
+    assert "Better than static: proportional" in answers["Who won."]
+    assert "worse than static: two-state" in answers["Who lost."]
+    assert answers["What failed."] == "None of 18 trials."
+
+
+def test_no_difference_is_not_called_a_win(tmp_path: Path) -> None:
+    answers = said(written(tmp_path / "run", {"static": (1.0, 1.0), "equal": (1.0, 1.0)}, seed=2))
+    assert answers["Who won."].count("No policy is shown to be better. No difference from static shown: equal") == 1
+    assert answers["Who lost."] == "No single guest is shown to be worse."
+
+
+def test_fewer_than_five_blocks_are_an_observation_however_clear(tmp_path: Path) -> None:
+    document = written(tmp_path / "run", {"static": (1.0, 1.0), "two-state": (9.0, 9.0)}, blocks=4)
+    assert "No policy is shown to be better. Observed only" in said(document)["Who won."]
+    assert "(n = 4, an observation)" in said(document)["Who won."]
+    assert {row[-1] for row in table(document, "speedup").rows} == {"observation"}
+
+
+def test_a_lower_time_is_a_speed_up(run: Path) -> None:
+    rows = summary.speedups(study_of(run)).set_index(["label", "guest"])
+    assert rows.loc[("proportional", "g2"), "better"] == "lower"
+    assert rows.loc[("proportional", "g2"), "low"] > 1
+
+
+def test_speed_ups_are_paired_by_block_so_that_a_slow_block_does_not_count(tmp_path: Path) -> None:
+    study = study_of(
+        synthetic.write_run(tmp_path / "run", gains={"static": (1, 1), "two-state": (2, 1)}, unsteady=0.5).path
+    )
+    raw = study.pairs.query("guest == 'g1' and label == 'two-state'")
+    assert raw["value"].std() / raw["value"].mean() > 3 * raw["speedup"].std() / raw["speedup"].mean()
+    np.testing.assert_allclose(raw["speedup"], raw["value"] / raw["base"])
+
+
+def test_an_idle_guest_has_a_timeline_but_no_speed_up(run: Path) -> None:
+    study = study_of(run)
+    assert study.guests == ("g1", "g2", "g3")
+    assert study.headline("g3") is None
+    assert set(summary.speedups(study)["guest"]) == {"g1", "g2"}
+    assert set(summary.counters(study, by_guest=True)["guest"]) == {"g1", "g2", "g3"}
+
+
+def test_a_block_with_a_failed_guest_has_no_mean_over_the_survivors(run: Path) -> None:
+    blocks = summary.per_block(study_of(run)).set_index(["place", "label"])
+    assert np.isnan(blocks.loc[("r1/3", "proportional"), "geometric_mean"])
+    assert blocks.loc[("r1/3", "two-state"), "geometric_mean"] > 1
+
+
+def test_a_failed_trial_is_listed_with_its_reason(run: Path, built: Path) -> None:
+    (row,) = table(report_of(run), "failures").rows
+    assert [row[index] for index in (1, 3, 4, 5)] == ["3", "proportional", "g1", "oom"]
+    assert "Out of memory, 50% of $x_1$" in row[-1]
+    (line,) = csv.DictReader((built / "tables" / "failures.csv").read_text().splitlines(keepends=True))
+    assert line["reason"] == "killed by the kernel:\nOut of memory, 50% of $x_1$"
+
+
+def test_when_every_trial_of_a_policy_fails_it_is_said_and_still_reported(tmp_path: Path) -> None:
+    gains = {"static": (1.0, 1.0), "two-state": (2.0, 1.0)}
+    document = written(tmp_path / "run", gains, fails=lambda _, label: "g1" if label == "two-state" else "")
+    assert "no block has a value under static and under another policy" in said(document)["Who won."]
+    assert "6 of 12 trials: two-state 6." in said(document)["What failed."]
+    reports.build([tmp_path / "run"])
+
+
+def test_work_that_stopped_is_worse_and_can_be_drawn(tmp_path: Path) -> None:
+    document = written(tmp_path / "run", {"static": (1.0, 1.0), "two-state": (0.0, 1.0)})
+    assert f"g1 (mono) under two-state 0.00{words.TIMES}" in said(document)["Who lost."]
+    with style.applied():
+        for block in document.blocks:
+            if isinstance(block, Picture):
+                block.figure().canvas.draw()
+
+
+def test_counters_that_nobody_could_read_are_unknown_not_zero(run: Path) -> None:
+    counters = summary.counters(study_of(run), by_guest=False)
+    assert counters["stall_full_s"].isna().all()
+    assert counters["balloon_moved_mib"].tolist() == [3 * 12.5] * 3
+    assert counters["swapped_in_mib"].tolist() == [3 * 2.0] * 3
+
+
+def test_the_representative_block_has_no_failure(run: Path) -> None:
+    assert summary.representative(study_of(run)) != "r1/3"
+
+
+def test_the_timeline_shows_what_a_guest_used_and_swapped(run: Path) -> None:
+    rows = study_of(run).samples("r1/1", "static").query("guest == 'g1'")
+    demand = 150 + 200 * np.sin(np.arange(12) / 30 * np.pi) ** 2
+    np.testing.assert_allclose(timeline.used_mib(rows) + timeline.swapped_mib(rows), demand, atol=0.01)
+
+
+def test_another_baseline_turns_the_speed_ups_over(run: Path) -> None:
+    over = summary.speedups(study_of(run, "two-state")).set_index(["label", "guest"])
+    assert 0.45 < over.loc[("static", "g1"), "speedup"] < 0.55
+
+
+def test_a_baseline_that_no_run_has_is_an_error_that_names_the_others(run: Path) -> None:
+    with pytest.raises(ReportError, match="choose one of: proportional, static, two-state"):
+        reports.build([run], baseline="statics")
+
+
+def test_a_run_without_the_usual_baseline_is_reported_without_comparison(tmp_path: Path) -> None:
+    document = written(tmp_path / "run", {"two-state": (1.0, 1.0), "equal": (1.0, 1.0)}, blocks=2)
+    assert said(document)["Who won."].startswith("Nothing is compared")
+    assert reports.build([tmp_path / "run"]).exists()
+
+
+def test_measured_and_simulated_runs_are_never_put_together(tmp_path: Path) -> None:
+    first = synthetic.write_run(tmp_path / "a", blocks=2, run="a").path
+    second = synthetic.write_run(tmp_path / "b", blocks=2, run="b", backend="xen").path
+    assert [study.backend for study in studies([first, second], "static")] == ["simulator", "xen"]
+    assert [row[1] for row in table(report_of(first, second), "overview").rows] == ["simulator", "xen"]
+    pdf_path = reports.build([first, second], out=tmp_path / "both")
+    with (pdf_path.parent / "tables" / "speedup.csv").open() as file:
+        assert {row["backend"] for row in csv.DictReader(file)} == {"simulator", "xen"}
+
+
+def test_two_runs_of_one_experiment_are_one_study_with_all_their_blocks(tmp_path: Path) -> None:
+    paths = [synthetic.write_run(tmp_path / name, blocks=3, run=name, seed=ord(name)).path for name in "ab"]
+    (study,) = studies(paths, "static")
+    assert study.blocks == 6
+    assert set(summary.overall(study)["n"]) == {6}
+    with pytest.raises(ReportError, match="given twice"):
+        studies([paths[0], paths[0]], "static")
+
+
+def test_a_run_without_an_ended_trial_says_what_to_do(tmp_path: Path) -> None:
+    synthetic.write_run(tmp_path / "run", blocks=0)
+    with pytest.raises(ReportError, match="resume the run"):
+        reports.build([tmp_path / "run"])
+    with pytest.raises(RecordsError, match=r"manifest.json is missing"):
+        reports.build([tmp_path])
+
+
+HOSTILE = {"static": (1.0, 1.0), "<script>alert(1)</script>": (1.1, 1.0), r"50% $x^2$ \input{a} & b_c": (1.2, 1.0)}
+
+
+def test_names_are_data_in_html_latex_and_pdf(tmp_path: Path) -> None:
+    folder = reports.build([synthetic.write_run(tmp_path / "run", blocks=1, gains=HOSTILE).path]).parent
+    page = (folder / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    latex = next((folder / "tables").glob("speedup-*.tex")).read_text()
+    assert r"50\% \$x\textasciicircum{}2\$ \textbackslash{}input\{a\} \& b\_c" in latex
+
+
+def test_the_html_needs_nothing_from_outside(built: Path) -> None:
+    page = (built / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("name", "macro"),
+    [
+        ("two-state", "TwoState"),
+        ("tax 0.5", "TaxZeroPointFive"),
+        ("g1", "GOne"),
+        ("a_b", "AB"),
+        ("selfBalloon", "SelfBalloon"),
+    ],
+)
+def test_a_macro_is_named_with_letters_only(name: str, macro: str) -> None:
+    assert tables.camel(name) == macro
+
+
+def test_the_macros_hold_the_numbers_of_the_table(run: Path, built: Path) -> None:
+    row = summary.overall(study_of(run)).set_index("label").loc["two-state"]
+    macros = (built / "tables" / "macros.tex").read_text()
+    assert rf"\newcommand{{\BallastSpeedupTwoState}}{{{row['speedup']:.2f}}}" in macros
+    assert rf"\newcommand{{\BallastSpeedupTwoStateLow}}{{{row['low']:.2f}}}" in macros
+    assert r"\newcommand{\BallastSpeedupTwoStateN}{6}" in macros
+    assert r"\BallastSpeedupTwoStateGOne}" in macros
+
+
+def test_a_table_in_latex_has_as_many_columns_in_every_row(built: Path) -> None:
+    for path in (built / "tables").glob("*-*.tex"):
+        lines = path.read_text().splitlines()
+        begin = next(line for line in lines if line.startswith(r"\begin{tabular}"))
+        columns = len(begin.removeprefix(r"\begin{tabular}{").removesuffix("}"))
+        rows = [line for line in lines if line.endswith(r" \\")]
+        assert rows
+        assert {row.count(" & ") + 1 for row in rows} == {columns}, path.name
+
+
+@pytest.mark.parametrize(
+    "gains", [synthetic.GAINS, HOSTILE | {f"policy with a rather long name {n}": (1.0, 1.0) for n in range(9)}]
+)
+def test_no_text_on_any_page_overlaps_another_or_leaves_the_page(
+    tmp_path: Path, gains: Mapping[str, tuple[float, float]]
+) -> None:
+    document = written(tmp_path / "run", gains, blocks=2, fails=lambda block, _: "g1" if block == 1 else "")
+    with style.applied():
+        for page in pdf.Pages(document).figures:
+            renderer = FigureCanvasAgg(page).get_renderer()
+            boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in page.texts]
+            for text, box in boxes:
+                assert page.bbox.x0 < box.x0, text
+                assert box.x1 < page.bbox.x1, text
+                assert page.bbox.y0 < box.y0, text
+            for (first, one), (second, other) in combinations(boxes, 2):
+                across = min(one.x1, other.x1) - max(one.x0, other.x0)
+                down = min(one.y1, other.y1) - max(one.y0, other.y0)
+                assert across <= 1 or down <= 3, f"{first!r} overlaps {second!r}"
+
+
+def test_an_interval_that_leaves_out_one_never_looks_as_if_it_touched_it() -> None:
+    assert words.interval(1.003, 1.2) == "[1.003, 1.200]"
+    assert words.interval(0.8, 0.9996) == "[0.8000, 0.9996]"
+    assert words.interval(0.9, 1.1) == "[0.90, 1.10]"
+
+
+def test_changed_raw_rows_are_said_in_the_report(tmp_path: Path) -> None:
+    path = synthetic.write_run(tmp_path / "run", blocks=1).path
+    text = (path / "samples.csv").read_text()
+    (path / "samples.csv").write_text(text.replace("256000", "256001", 1))
+    raw = [block.text for block in report_of(path).blocks if isinstance(block, Paragraph)][-1]
+    assert "samples.csv changed" in raw
+
+
+def test_reports_know_nothing_of_the_harness_but_its_records() -> None:
+    for path in Path(reports.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert all(name == "harness.records" for name in names if name.startswith("harness")), path.name
