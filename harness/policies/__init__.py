@@ -7,11 +7,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.policies.base import Allocation, Params, Policy, PolicyError
-from harness.policies.equal import Equal, EqualParams
+from harness.policies.base import Allocation, NoParams, Params, Policy, PolicyError
+from harness.policies.dynamic_baseline import DynamicBaseline, DynamicBaselineParams
+from harness.policies.equal import Equal
+from harness.policies.idle_tax import IdleTax, IdleTaxParams
+from harness.policies.mom import Mom, MomParams
 from harness.policies.price import Price, PriceParams
+from harness.policies.proxmox import Proxmox, ProxmoxParams
+from harness.policies.qmemman import Qmemman
 from harness.policies.self_balloon import SelfBalloon, SelfBalloonParams
-from harness.policies.static import Static, StaticParams
+from harness.policies.squeezed import Squeezed
+from harness.policies.static import Static
 from harness.policies.two_state import TwoState, TwoStateParams
 
 __all__ = ["Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
@@ -20,8 +26,14 @@ _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
     "two-state": (TwoState, TwoStateParams),
     "price": (Price, PriceParams),
     "self-balloon": (SelfBalloon, SelfBalloonParams),
-    "equal": (Equal, EqualParams),
-    "static": (Static, StaticParams),
+    "idle-tax": (IdleTax, IdleTaxParams),
+    "dynamic-baseline": (DynamicBaseline, DynamicBaselineParams),
+    "squeezed": (Squeezed, NoParams),
+    "qmemman": (Qmemman, NoParams),
+    "proxmox": (Proxmox, ProxmoxParams),
+    "mom": (Mom, MomParams),
+    "equal": (Equal, NoParams),
+    "static": (Static, NoParams),
 }
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from harness.view import FloatArray, HostView
+from harness.view import BoolArray, FloatArray, HostView
 
 MIB = 1024.0
 """KiB in a MiB."""
@@ -24,6 +25,10 @@ class Params(BaseModel):
     """Parameters of a policy. Every field says its unit, its range, its default and where that comes from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NoParams(Params):
+    """A policy without parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,14 +67,22 @@ GUEST_NEEDS = ("current_kib", "min_kib", "max_kib", "shares")
 
 
 def among_known(
-    view: HostView, decide: Decide, *, needs: Sequence[str] = (), host: Sequence[str] = HOST_NEEDS
+    view: HostView,
+    decide: Decide,
+    *,
+    needs: Sequence[str] = (),
+    host: Sequence[str] = HOST_NEEDS,
+    without: Mapping[str, BoolArray] = MappingProxyType({}),
 ) -> Allocation:
     """Decide among the guests whose `needs`, bounds and shares are known; the others are held, out of the pool.
 
     A held guest keeps what it has and its reason says what is not known; where a figure of the host is not known
-    all are. So `decide` never meets NaN, never has to invent a number, and always has a guest.
+    all are. `without` maps further reasons to the guests that they hold. So `decide` never meets NaN, never has to
+    invent a number, and always has a guest.
     """
     faults = _faults(view, needs, host)
+    for fault, lacking in without.items():
+        faults = [old or (fault if lacks else None) for old, lacks in zip(faults, lacking, strict=True)]
     known = np.array([fault is None for fault in faults], dtype=bool)
     targets = view.current_kib.copy()
     reasons = [f"held at {mib(size)}: {fault}" for size, fault in zip(targets, faults, strict=True)]
@@ -145,15 +158,21 @@ class Pace:
     """Lets a policy decide every `interval_s` and repeats its last answer in between."""
 
     interval_s: float
-    time_s: float = math.nan
-    names: tuple[str, ...] = ()
+    seen: HostView | None = None
     last: Allocation | None = None
 
-    def decide(self, view: HostView, decide: Decide) -> Allocation:
-        """Decide when it is due, when the guests are others, or when time ran backwards; else repeat."""
-        elapsed_s = view.time_s - self.time_s
-        if self.last is not None and self.names == view.names and 0 <= elapsed_s < self.interval_s - JITTER_S:
-            wait = f" (decided {elapsed_s:.0f} s ago)"
-            return replace(self.last, reasons=tuple(reason + wait for reason in self.last.reasons))
-        self.time_s, self.names, self.last = view.time_s, view.names, decide(view)
+    def decide(self, view: HostView, decide: Decide, *, at_once: bool = False) -> Allocation:
+        """Decide when it is due, when guests or bounds are others, when time ran backwards, or at once; else repeat."""
+        if not at_once and self.last is not None and self.seen is not None and _same_guests(view, self.seen):
+            elapsed_s = view.time_s - self.seen.time_s
+            if 0 <= elapsed_s < self.interval_s - JITTER_S:
+                ago = f" (decided {elapsed_s:.0f} s ago)"
+                return replace(self.last, reasons=tuple(reason + ago for reason in self.last.reasons))
+        self.seen, self.last = view, decide(view)
         return self.last
+
+
+def _same_guests(one: HostView, other: HostView) -> bool:
+    return one.names == other.names and all(
+        np.array_equal(getattr(one, bound), getattr(other, bound)) for bound in ("min_kib", "max_kib")
+    )

@@ -6,13 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.policies.base import Allocation, Params, among_known, changes
+from harness.policies.base import Allocation, NoParams, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import HostView
-
-
-class EqualParams(Params):
-    """`equal` has no parameters."""
 
 
 class Equal:
@@ -20,7 +16,7 @@ class Equal:
 
     name: ClassVar[str] = "equal"
 
-    def __init__(self, params: EqualParams) -> None:
+    def __init__(self, params: NoParams) -> None:
         self.params = params
 
     def reset(self) -> None:

@@ -6,12 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.policies.base import Allocation, Params, among_known, changes
+from harness.policies.base import Allocation, NoParams, among_known, changes
 from harness.view import HostView
-
-
-class StaticParams(Params):
-    """`static` has no parameters."""
 
 
 class Static:
@@ -19,7 +15,7 @@ class Static:
 
     name: ClassVar[str] = "static"
 
-    def __init__(self, params: StaticParams) -> None:
+    def __init__(self, params: NoParams) -> None:
         self.params = params
         self.reset()
 

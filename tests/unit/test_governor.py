@@ -264,13 +264,12 @@ def test_an_allocation_for_other_guests_is_refused() -> None:
 
 
 @pytest.mark.parametrize("policy", names())
-@pytest.mark.parametrize("allow_swap", [False, True])
-def test_hostile_views_never_break_a_sum_or_a_bound(policy: str, allow_swap: bool) -> None:
+def test_hostile_views_never_break_a_sum_or_a_bound(policy: str) -> None:
     rng = np.random.default_rng(len(policy))
-    decider, governor = make(policy), Governor(Limits(allow_swap=allow_swap))
-    for _ in range(400):
+    decider = make(policy)
+    for tick in range(400):
         view = hostile_view(rng)
-        governor.reset()
+        governor = Governor(Limits(allow_swap=tick % 2 == 0))
         plan = governor.plan(view, decider.decide(governor.fresh(view)))
         assert sorted([*plan.held, *(step.guest for step in plan.steps)]) == sorted(view.names)
         grown = 0.0
