@@ -1,0 +1,386 @@
+"""The hand of the arbiter in dom0, and its dead-man: what it does when the arbiter is no longer there.
+
+Not imported but sent: `XenHost` runs this text with dom0's own Python over one SSH channel, so it uses nothing but the
+standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON object per line in, one per line out:
+
+    {"op": "state"}                                       {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
+    {"op": "set", "targets_kib": {name: kib}}             {"applied_kib": {name: kib}, "failed": {name: reason}}
+    {"op": "cap", "caps_kib": {name: kib}}                the same; only the most a domain may have, not its target
+    {"op": "lease", "seconds": s, "safe_kib": {…}}        {}; both keys optional, what is not given stays
+    {"op": "bye", "restore": true}                        as set, with the safe targets; then the end
+
+An "id" in a request comes back in its answer; {"error": text} answers what cannot be done. `set` and `lease` renew
+the lease. The agent sets the safe targets itself and ends when its input ends, on SIGHUP or SIGTERM, and when the lease
+runs out. It ends then too, because whoever comes next must find the place free: a controller that was only stopped, or
+cut off, starts a new agent, and sees in its first `state` what became of the host.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+LOCK = Path("/run/ballast-agent.lock")
+LOG = Path("/run/ballast-agent.log")
+LOG_BYTES = 1 << 20
+"""A log longer than this is begun anew; /run is memory."""
+BUSY = 3
+"""Exit status: another agent is at work."""
+UNLED = 4
+"""Exit status: the lease ran out."""
+
+LEASE_OUT = "the lease ran out"
+
+Facts = dict[str, Any]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+:-]{0,79}")
+SLACK_KIB = 1024
+"""What a domain's maximum is above its target; libxl's LIBXL_MAXMEM_CONSTANT."""
+LARGEST_KIB = 1 << 40
+LONGEST_REQUEST = 1 << 20
+LONGEST_LEASE_S = 24 * 3600.0
+
+
+class RefusedError(Exception):
+    """A request that cannot be met; the message is the answer."""
+
+
+class Bindings:
+    """Xen by its Python bindings: a few milliseconds a call."""
+
+    def __init__(self) -> None:
+        xc, xs = _bindings()
+        self._xc, self._xs = xc.xc(), xs.xs()
+
+    def memory_kib(self) -> tuple[int, int]:
+        """All memory of the host, and what is free."""
+        info = self._xc.physinfo()
+        return info["total_memory"], info["free_memory"]
+
+    def domains(self) -> Iterator[Facts]:
+        """One mapping per domain."""
+        for info in self._xc.domain_getinfo(0, 32768):
+            yield {
+                "domid": info["domid"],
+                "name": self.read(info["domid"], "name"),
+                "current_kib": info["mem_kb"],
+                "max_kib": info["maxmem_kb"],
+                "paused": bool(info["paused"]),
+                "dying": bool(info["dying"] or info["shutdown"] or info["crashed"]),
+                "hvm": bool(info["hvm"]),
+            }
+
+    def read(self, domid: int, key: str) -> str | None:
+        """A domain's entry in xenstore as text, or None."""
+        value = self._xs.read("", f"/local/domain/{domid}/{key}")
+        return None if value is None else value.decode(errors="replace")
+
+    def set_max(self, domid: int, kib: int) -> None:
+        """Set the most that a domain may have."""
+        self._xc.domain_setmaxmem(domid, kib)
+
+    def set_target(self, domain: Facts, kib: int, video_kib: int) -> None:
+        """Tell a domain's balloon where to go, and Xen too where it fills the domain's pages on demand."""
+        if domain["hvm"]:
+            self._xc.domain_set_target_mem(domain["domid"], kib - video_kib + SLACK_KIB)
+        self._xs.write("", f"/local/domain/{domain['domid']}/memory/target", str(kib - video_kib))
+
+
+class Tools:
+    """Xen by its command line tools, for a dom0 without the bindings: a process and 0.1 s or more a call."""
+
+    def memory_kib(self) -> tuple[int, int]:
+        """All memory of the host, and what is free; `xl` rounds to MiB."""
+        words = dict(re.findall(r"^(\w+)\s*: (\d+)$", _run("xl", "info"), re.MULTILINE))
+        return int(words["total_memory"]) * 1024, int(words["free_memory"]) * 1024
+
+    def domains(self) -> Iterator[Facts]:
+        """One mapping per domain."""
+        for line in _run("xl", "list").splitlines()[1:]:
+            name, domid, mem_mib, _, state = line.rsplit(None, 5)[:5]
+            kib = int(mem_mib) * 1024
+            yield {
+                "domid": int(domid),
+                "name": name,
+                "current_kib": kib,
+                "max_kib": None,
+                "paused": "p" in state,
+                "dying": any(letter in state for letter in "dsc"),
+                "hvm": False,
+            }
+
+    def read(self, domid: int, key: str) -> str | None:
+        """A domain's entry in xenstore as text, or None."""
+        try:
+            return _run("xenstore-read", f"/local/domain/{domid}/{key}").strip()
+        except RefusedError:
+            return None
+
+    def set_max(self, domid: int, kib: int) -> None:
+        """Set the most that a domain may have; `xl mem-max` adds the slack itself."""
+        _run("xl", "mem-max", str(domid), f"{kib - SLACK_KIB}k")
+
+    def set_target(self, domain: Facts, kib: int, video_kib: int) -> None:
+        """Tell a domain's balloon where to go."""
+        _run("xl", "mem-set", str(domain["domid"]), f"{kib}k")
+
+
+def _bindings() -> tuple[Any, Any]:
+    """The modules xc and xs of the Xen that runs; distributions keep them out of Python's own path."""
+    try:
+        version = ".".join(Path("/sys/hypervisor/version", part).read_text().strip() for part in ("major", "minor"))
+    except OSError:
+        version = "*"
+    sys.path[:0] = map(str, Path("/usr").glob(f"lib*/xen-{version}/lib/python"))
+    return importlib.import_module("xen.lowlevel.xc"), importlib.import_module("xen.lowlevel.xs")
+
+
+def _run(*argv: str) -> str:
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RefusedError(f"{argv[0]}: {error}") from error
+    if done.returncode != 0:
+        raise RefusedError(f"{' '.join(argv[:2])}: {done.stderr.strip()[-200:] or 'failed'}")
+    return done.stdout
+
+
+class Agent:
+    """Carries out requests, and knows what to do when there are none any more."""
+
+    def __init__(self, xen: Bindings | Tools, clock: Callable[[], float] = time.monotonic) -> None:
+        self._xen, self._clock = xen, clock
+        self._lease_s: float | None = None
+        self.lease_ends_s: float | None = None
+        self.safe_kib: dict[str, int] = {}
+        self.ended = False
+
+    def answer(self, line: bytes) -> Facts:
+        """One request's answer, as a mapping; a request that makes no sense has one too."""
+        request: Any = None
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise RefusedError("a request is a JSON object")
+            op = {"state": self._state, "set": self._set, "cap": self._cap, "lease": self._lease, "bye": self._bye}.get(
+                str(request.get("op"))
+            )
+            if op is None:
+                raise RefusedError(f"no such op: {str(request.get('op'))[:40]!r}")
+            said = op(request)
+        except RefusedError as error:
+            said = {"error": str(error)}
+        except ValueError as error:
+            said = {"error": f"the request cannot be read: {error}"}
+        except Exception as error:  # noqa: BLE001  # Xen's bindings raise their own kinds; the agent must live on
+            said = {"error": f"{type(error).__name__}: {error}"}
+        return {"id": request["id"], **said} if isinstance(request, dict) and "id" in request else said
+
+    def make_safe(self) -> Facts:
+        """Set the safe targets, those that shrink first. Returns what was set and what could not be."""
+        return self._each(self.safe_kib, self._aim)
+
+    def _state(self, request: Facts) -> Facts:
+        total_kib, free_kib = self._xen.memory_kib()
+        domains = {}
+        for domain in self._xen.domains():
+            name = domain.pop("name")
+            if name is None or not NAME.fullmatch(name):
+                continue  # being built or torn down, or none that could be asked for
+            domain["target_kib"] = self._figure(domain["domid"], "memory/target")
+            domain["static_max_kib"] = self._figure(domain["domid"], "memory/static-max")
+            if domain["target_kib"] is not None:
+                domain["target_kib"] += self._video_kib(domain["domid"])
+            domains[name] = domain
+        return {"total_kib": total_kib, "free_kib": free_kib, "domains": domains}
+
+    def _set(self, request: Facts) -> Facts:
+        self._renew()
+        return self._each(_sizes(request, "targets_kib"), self._aim)
+
+    def _cap(self, request: Facts) -> Facts:
+        return self._each(_sizes(request, "caps_kib"), lambda domain, kib: self._xen.set_max(domain["domid"], kib))
+
+    def _lease(self, request: Facts) -> Facts:
+        seconds = request.get("seconds", self._lease_s)
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST_LEASE_S:
+            raise RefusedError(f"a lease is for 0 to {LONGEST_LEASE_S:.0f} seconds")
+        safe_kib = _sizes(request, "safe_kib") if "safe_kib" in request else self.safe_kib
+        self._lease_s, self.safe_kib = float(seconds), safe_kib
+        self._renew()
+        return {}
+
+    def _bye(self, request: Facts) -> Facts:
+        said = self.make_safe() if request.get("restore") is True else {}
+        self.ended = True
+        return said
+
+    def _renew(self) -> None:
+        if self._lease_s is not None:
+            self.lease_ends_s = self._clock() + self._lease_s
+
+    def _each(self, sizes_kib: Mapping[str, int], act: Callable[[Facts, int], None]) -> Facts:
+        """Do it for each domain in the order given, but those that shrink first; one that fails stops no other."""
+        there = {domain["name"]: domain for domain in self._xen.domains()}
+        applied, failed = {}, {}
+        for name in sorted(sizes_kib, key=lambda name: name in there and sizes_kib[name] > there[name]["current_kib"]):
+            try:
+                if name not in there:
+                    raise RefusedError("no such domain runs")
+                if there[name]["domid"] == 0:
+                    raise RefusedError("dom0 keeps what it has")
+                act(there[name], sizes_kib[name])
+                applied[name] = sizes_kib[name]
+            except Exception as error:  # noqa: BLE001  # as above
+                failed[name] = str(error) or type(error).__name__
+        return {"applied_kib": applied, "failed": failed}
+
+    def _aim(self, domain: Facts, kib: int) -> None:
+        """As `xl mem-set` does it: Xen's own limit first, at once in both directions, then the word to the balloon.
+
+        So a guest that is to shrink and does not can at least never grow again.
+        """
+        domid = domain["domid"]
+        most_kib = self._figure(domid, "memory/static-max")
+        video_kib = self._video_kib(domid)
+        if most_kib is not None and kib - video_kib > most_kib:
+            raise RefusedError(f"{kib} KiB is above the {most_kib} KiB (maxmem) that it was created with")
+        self._xen.set_max(domid, kib + SLACK_KIB)
+        self._xen.set_target(domain, kib, video_kib)
+
+    def _video_kib(self, domid: int) -> int:
+        return self._figure(domid, "memory/videoram") or 0
+
+    def _figure(self, domid: int, key: str) -> int | None:
+        text = self._xen.read(domid, key)
+        return int(text) if text is not None and re.fullmatch(r"[0-9]{1,13}", text) else None
+
+
+def _sizes(request: Facts, key: str) -> dict[str, int]:
+    """A mapping of domain names to KiB, checked."""
+    sizes = request.get(key)
+    if not isinstance(sizes, dict):
+        raise RefusedError(f"{key} is missing")
+    for name, kib in sizes.items():
+        if not NAME.fullmatch(name):
+            raise RefusedError(f"{name[:80]!r} is no name of a domain")
+        if isinstance(kib, bool) or not isinstance(kib, int) or not 0 < kib <= LARGEST_KIB:
+            raise RefusedError(f"{key}.{name} must be a whole number of KiB above 0")
+    return sizes
+
+
+class Stopped(BaseException):
+    """A signal came. Not an Exception: no request in progress may take it for its own failure."""
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise Stopped(signal.Signals(number).name)
+
+
+def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1) -> str:
+    """Answer until there is a reason to end, and return that."""
+    pending = b""
+    while not agent.ended:
+        left_s = None if agent.lease_ends_s is None else agent.lease_ends_s - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            return LEASE_OUT
+        if not select.select([read_fd], [], [], left_s)[0]:
+            continue
+        chunk = os.read(read_fd, 65536)
+        if not chunk:
+            return "the controller is gone"
+        *lines, pending = (pending + chunk).split(b"\n")
+        if len(pending) > LONGEST_REQUEST:
+            return "a request without end"
+        for line in lines:
+            _write(write_fd, agent.answer(line))
+    return "bye"
+
+
+def _write(fd: int, said: Facts) -> None:
+    text = json.dumps(said).encode() + b"\n"
+    while text:
+        text = text[os.write(fd, text) :]
+
+
+def _stay_in_memory() -> None:
+    """Be neither swapped out nor killed when dom0 itself is short of memory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(1 | 2 | 4) != 0:  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: what is in use, not all that is mapped
+        log(f"not locked in memory: {os.strerror(ctypes.get_errno())}")
+    try:
+        Path("/proc/self/oom_score_adj").write_text("-1000")
+    except OSError as error:
+        log(f"not kept from the OOM killer: {error}")
+
+
+def log(text: str) -> None:
+    """To the log in dom0, and to the controller if there is one."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} [{os.getpid()}] {text}\n".encode()
+    mode = os.O_TRUNC if LOG.exists() and LOG.stat().st_size > LOG_BYTES else os.O_APPEND
+    for fd, close in ((os.open(LOG, os.O_WRONLY | os.O_CREAT | mode | os.O_NOFOLLOW, 0o600), True), (2, False)):
+        try:
+            os.write(fd, line)
+        except OSError:
+            pass  # the controller's end is closed; the file has it
+        finally:
+            if close:
+                os.close(fd)
+
+
+def _lock() -> None:
+    """The one place for an agent; held until this process ends."""
+    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(fd, 32).decode(errors="replace").strip()
+        text = f"another agent (process {holder}) is at work; stop its controller, or wait until its lease runs out"
+        _write(1, {"error": text})
+        sys.exit(BUSY)
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+
+
+def main() -> None:
+    """Serve on standard input and output; see the top."""
+    _lock()
+    try:
+        xen: Bindings | Tools = Bindings()
+    except ImportError as error:
+        log(f"Xen's Python bindings are missing ({error}); falling back to xl, which is slow")
+        xen = Tools()
+    agent = Agent(xen)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    reason = "a fault in the agent"
+    try:
+        agent.answer(b'{"op": "state"}')  # so that all it takes is in memory
+        _stay_in_memory()
+        _write(1, {"ready": 1, "by": type(xen).__name__.lower()})
+        reason = serve(agent)
+    except Stopped as stopped:
+        reason = str(stopped)
+    except OSError as error:
+        reason = f"the controller does not listen ({error})"
+    finally:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        if not agent.ended:
+            log(f"{reason}; safe targets: {json.dumps(agent.make_safe())}")
+    sys.exit(UNLED if reason == LEASE_OUT else 0)
+
+
+if __name__ == "__main__":
+    main()

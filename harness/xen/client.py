@@ -1,0 +1,218 @@
+"""GuestClient: the arbiter's ear in one guest, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import paramiko
+
+from harness.xen.facts import UNKNOWN, Sample, SampleError, parse_sample, traffic
+from harness.xen.intake import Intake
+from harness.xen.machine import Machine
+from harness.xen.process import RemoteProcess
+from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, transport
+
+SAMPLER = Path(__file__).with_name("sampler.pl")
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Between two attempts; each wait is twice the one before, until a sample arrives."""
+QUIET_PERIODS = 3.0
+"""Without a sample for longer than this a guest is called silent, as the governor does."""
+DEAF_S = 120.0
+"""After so long a silence the connection is given up. A thrashing guest was silent for 45 s and then came back."""
+
+Events = Callable[[str, str, str], None]
+"""Called with event, guest and detail, from a thread of the client; must not raise."""
+
+
+def no_events(event: str, guest: str, detail: str) -> None:
+    """For those who do not want to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A sample and when it arrived."""
+
+    sample: Sample
+    arrived_s: float
+    """On the controller's monotonic clock; the guest's is not believed."""
+
+
+class GuestClient:
+    """Keeps one connection to one guest, and on it the sampler; connects again whenever that ends.
+
+    Events: `connected`, `disconnected`, `sampler_ended`, `silent`, `heard`, `rebooted`, `oom_kill`, `bad_line`.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        period_s: float = 1.0,
+        events: Events = no_events,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.machine, self.period_s = machine, period_s
+        self.bad_lines = 0
+        """Lines that were no samples."""
+        self._events, self._clock = events, clock
+        self._intake = Intake()
+        self._received: tuple[Received, ...] = ()
+        self._connection: paramiko.SSHClient | None = None
+        self._news = threading.Condition()
+        self._closing = threading.Event()
+        self._silent = False
+        self._thread = threading.Thread(target=self._live, name=f"guest-{machine.name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin; connecting happens in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection, with it the sampler, and the thread."""
+        self._closing.set()
+        connection = self._connection
+        if connection is not None:
+            connection.close()
+        if self._thread.ident is not None:
+            self._thread.join(5)
+
+    @property
+    def name(self) -> str:
+        """The guest's name in the experiment."""
+        return self.machine.name
+
+    @property
+    def dropped_lines(self) -> int:
+        """Lines that were not read: older ones of a burst, and some without an end."""
+        return self._intake.dropped_lines
+
+    @property
+    def newest(self) -> Received | None:
+        """The newest sample; None when there has been none."""
+        return self._received[-1] if self._received else None
+
+    @property
+    def previous(self) -> Received | None:
+        """The sample before the newest, of the same boot; None when there is none."""
+        return self._received[-2] if len(self._received) == 2 else None
+
+    def age_s(self, now_s: float) -> float:
+        """How long ago the newest sample arrived; NaN when there has been none."""
+        newest = self.newest
+        return UNKNOWN if newest is None else max(0.0, now_s - newest.arrived_s)
+
+    def wait_for_sample(self, timeout_s: float) -> bool:
+        """Wait until there is a sample; whether there is."""
+        with self._news:
+            return self._news.wait_for(lambda: bool(self._received), timeout_s)
+
+    def run(self, argv: Sequence[str]) -> RemoteProcess:
+        """Start a command in the guest, next to the sampler.
+
+        Raises:
+            ConnectionFailed: there is no connection now, or it broke.
+
+        """
+        try:
+            return RemoteProcess(argv, self._open_channel, name=self.name)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise ConnectionFailed(f"{self.machine}: {argv[0]} could not be started ({error}). Try again.") from error
+
+    def _open_channel(self) -> paramiko.Channel:
+        connection = self._connection
+        if connection is None:
+            raise EOFError("not connected now; the client is trying")
+        return transport(connection).open_session(timeout=PATIENCE_S)
+
+    def _live(self) -> None:
+        wait_s = FIRST_WAIT_S
+        while not self._closing.is_set():
+            heard = self.newest
+            try:
+                self._connection = connect(self.machine)
+                self._tell("connected")
+                with self._connection:
+                    self._listen()
+            except (ConnectionFailed, paramiko.SSHException, OSError, EOFError) as error:
+                if not self._closing.is_set():
+                    self._tell("disconnected", str(error) or type(error).__name__)
+            finally:
+                self._connection = None
+            wait_s = FIRST_WAIT_S if self.newest is not heard else min(2 * wait_s, LONGEST_WAIT_S)
+            self._closing.wait(wait_s)
+
+    def _listen(self) -> None:
+        """Run the sampler on the connection, again and again: what else runs on it must not suffer from its end."""
+        wait_s = FIRST_WAIT_S
+        while not self._closing.wait(0):
+            heard = self.newest
+            with self._open_channel() as channel:
+                channel.settimeout(PATIENCE_S)
+                channel.exec_command(f"exec perl - {self.period_s:g}")
+                channel.sendall(SAMPLER.read_bytes() + b"__END__\n")
+                self._hear(channel)
+                if self._closing.is_set():
+                    return
+                detail = channel.recv_stderr(1024).decode(errors="replace").strip()
+            self._tell("sampler_ended", detail or "it may have been killed; it is started again")
+            wait_s = FIRST_WAIT_S if self.newest is not heard else min(2 * wait_s, LONGEST_WAIT_S)
+            self._closing.wait(wait_s)
+
+    def _hear(self, channel: paramiko.Channel) -> None:
+        """Take in lines until there come no more. Raises EOFError when the guest has been silent for too long."""
+        channel.settimeout(min(1.0, self.period_s))
+        began_s = self._clock()
+        while not self._closing.wait(self._intake.pause_s(self._clock())):
+            try:
+                chunk = channel.recv(4096)
+            except TimeoutError:
+                newest = self.newest
+                silence_s = self._clock() - max(began_s, newest.arrived_s if newest else began_s)
+                if silence_s > QUIET_PERIODS * self.period_s and not self._silent:
+                    self._silent = True
+                    self._tell("silent", f"no sample for {silence_s:.1f} s")
+                if silence_s > DEAF_S:
+                    raise EOFError(f"no sample for {silence_s:.0f} s; connecting anew") from None
+                continue
+            if not chunk:
+                return
+            for line in self._intake.take(chunk):
+                self._receive(line)
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            sample = parse_sample(line)
+        except SampleError as error:
+            self.bad_lines += 1
+            if self.bad_lines & (self.bad_lines - 1) == 0:  # 1, 2, 4, 8 …: a guest does not fill the event log
+                self._tell("bad_line", f"{error} ({self.bad_lines} so far)")
+            return
+        now_s = self._clock()
+        before = self.newest
+        if self._silent:
+            self._silent = False
+            self._tell("heard", f"after {self.age_s(now_s):.1f} s")
+        if before is not None and sample.mono_s < before.sample.mono_s:
+            self._tell("rebooted", f"its clock went from {before.sample.mono_s:.0f} s to {sample.mono_s:.0f} s")
+            before = None
+        if before is not None and (kills := traffic(before.sample, sample).oom_kills) > 0:
+            self._tell("oom_kill", f"{kills:.0f} since {before.sample.mono_s:.0f} s after boot")
+        received = Received(sample=sample, arrived_s=now_s)
+        with self._news:
+            self._received = (received,) if before is None else (before, received)
+            self._news.notify_all()
+
+    def _tell(self, event: str, detail: str = "") -> None:
+        self._events(event, self.name, detail)

@@ -1,0 +1,237 @@
+"""XenHost: the port through which plans reach the real host."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from harness.governor import Plan
+from harness.ports import Outcome
+from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, Events, no_events
+from harness.xen.link import AgentLink, LinkError, NoAnswerError
+from harness.xen.machine import Machine
+from harness.xen.ssh import ConnectionFailed
+
+LEASE_S = 15.0
+"""Without a word for so long, dom0 sets the safe targets; several periods, and longer than dom0 was seen to pause."""
+TIMEOUT_S = 5.0
+DEAF_AFTER = 3
+"""So many requests in a row without an answer, and the agent is given up."""
+
+
+class HostError(ConnectionError):
+    """dom0 cannot be asked now; the message says why. The connection is being made anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """What Xen says about one domain; KiB."""
+
+    domid: int
+    current_kib: int
+    """What it has."""
+    max_kib: int | None
+    """What it may have at this moment."""
+    static_max_kib: int | None
+    """What it was created for; it can never have more."""
+    target_kib: int | None
+    """Where its balloon is told to go."""
+    paused: bool
+    dying: bool
+    """Ending, ended or crashed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """What Xen says about itself; domains by the names that Xen has for them."""
+
+    total_kib: int
+    free_kib: int
+    domains: Mapping[str, Domain]
+
+
+class XenHost:
+    """Talks to the agent in dom0, and gets a new one when that is gone; connections are made only in the background.
+
+    `safe_kib` are the targets (guest → KiB) that dom0 sets by itself when it hears nothing for `lease_s`.
+    Events, with an empty guest: `host_connected`, `host_lost`, `host_unreachable`.
+    """
+
+    def __init__(
+        self,
+        dom0: Machine,
+        guests: Sequence[Machine],
+        *,
+        safe_kib: Mapping[str, int],
+        lease_s: float = LEASE_S,
+        timeout_s: float = TIMEOUT_S,
+        events: Events = no_events,
+    ) -> None:
+        self.dom0 = dom0
+        self._xen_names = {guest.name: guest.xen_name for guest in guests}
+        self._names = {xen_name: name for name, xen_name in self._xen_names.items()}
+        self._safe_kib, self._lease_s, self._timeout_s = dict(safe_kib), lease_s, timeout_s
+        self._events = events
+        self._link: AgentLink | None = None
+        self._why = "not started"
+        self._unanswered = 0
+        self._lost, self._closing = threading.Event(), threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="dom0", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Connect, begin the lease, and keep the connection from now on.
+
+        Raises:
+            ConnectionFailed: dom0 cannot be reached, has no Xen or no Python, or another controller is at work.
+
+        """
+        self._link = self._connected()
+        self._keeper.start()
+
+    def close(self, *, restore: bool = True) -> None:
+        """End; dom0 first sets the safe targets, unless told not to."""
+        self._closing.set()
+        self._lost.set()
+        if self._keeper.ident is not None:
+            self._keeper.join(5)
+        link, self._link = self._link, None
+        if link is None:
+            return
+        try:
+            link.ask({"op": "bye", "restore": restore}, self._timeout_s)
+        except (LinkError, NoAnswerError) as error:
+            self._events("host_lost", "", f"{error}; dom0 sets the safe targets by itself")
+        finally:
+            link.close()
+
+    def state(self) -> HostState:
+        """What Xen says now.
+
+        Raises:
+            HostError: it cannot be asked.
+
+        """
+        said = self._ask({"op": "state"})
+        return HostState(
+            total_kib=said["total_kib"],
+            free_kib=said["free_kib"],
+            domains={name: _domain(facts) for name, facts in said["domains"].items()},
+        )
+
+    def apply(self, plan: Plan) -> Outcome:
+        """Set the targets of a plan, those that shrink first. What cannot be set is in the outcome, with the reason."""
+        return self._sizes("set", "targets_kib", {step.guest: step.target_kib for step in plan.steps})
+
+    def cap(self, caps_kib: Mapping[str, int]) -> Outcome:
+        """Set the most that guests may have, whatever their targets: for one that does not do as it is told."""
+        return self._sizes("cap", "caps_kib", caps_kib)
+
+    def renew_lease(self, lease_s: float | None = None) -> None:
+        """Tell dom0 that the arbiter lives; `lease_s` is how long it may be silent from now on.
+
+        When dom0 cannot be told, the lease runs out, as it should.
+        """
+        self._lease_s = lease_s or self._lease_s
+        try:
+            self._ask({"op": "lease", "seconds": self._lease_s})
+        except HostError:
+            return
+
+    def restore(self, targets_kib: Mapping[str, int]) -> None:
+        """Set the safe targets, and remember them as such.
+
+        Raises:
+            HostError: dom0 cannot be told, or could not set them all.
+
+        """
+        self._safe_kib = dict(targets_kib)
+        self._ask(self._lease())
+        outcome = self._sizes("set", "targets_kib", targets_kib)
+        if outcome.failed:
+            raise HostError("; ".join(f"{guest}: {reason}" for guest, reason in outcome.failed.items()))
+
+    def _sizes(self, op: str, key: str, sizes_kib: Mapping[str, int]) -> Outcome:
+        if not sizes_kib:
+            return Outcome(applied_kib={}, failed={})
+        unknown = {name: "no such guest in the inventory" for name in sizes_kib if name not in self._xen_names}
+        known = {self._xen_names[name]: kib for name, kib in sizes_kib.items() if name in self._xen_names}
+        try:
+            said = self._ask({"op": op, key: known})
+        except HostError as error:
+            return Outcome(applied_kib={}, failed=dict.fromkeys(sizes_kib, str(error)))
+        return Outcome(
+            applied_kib={self._names[name]: kib for name, kib in said["applied_kib"].items()},
+            failed={self._names[name]: reason for name, reason in said["failed"].items()} | unknown,
+        )
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        link = self._link
+        if link is None:
+            raise HostError(f"{self.dom0}: {self._why}")
+        try:
+            said = link.ask(request, self._timeout_s)
+        except NoAnswerError as error:
+            self._unanswered += 1
+            if self._unanswered >= DEAF_AFTER:
+                self._lose(link, str(error))
+            raise HostError(str(error)) from error
+        except LinkError as error:
+            self._lose(link, str(error))
+            raise HostError(str(error)) from error
+        self._unanswered = 0
+        if "error" in said:
+            raise HostError(f"{self.dom0}: {said['error']}")
+        return said
+
+    def _lease(self) -> dict[str, Any]:
+        safe_kib = {self._xen_names[name]: kib for name, kib in self._safe_kib.items()}
+        return {"op": "lease", "seconds": self._lease_s, "safe_kib": safe_kib}
+
+    def _connected(self) -> AgentLink:
+        link = AgentLink(self.dom0)
+        try:
+            if "error" in (said := link.ask(self._lease(), self._timeout_s)):
+                raise ConnectionFailed(f"{self.dom0}: {said['error']}")
+        except (LinkError, NoAnswerError, ConnectionFailed) as error:
+            link.close()
+            raise ConnectionFailed(str(error)) from error
+        self._unanswered = 0
+        self._events("host_connected", "", str(self.dom0))
+        return link
+
+    def _lose(self, link: AgentLink, why: str) -> None:
+        if self._link is link:
+            self._link, self._why = None, why
+            self._events("host_lost", "", why)
+            self._lost.set()
+
+    def _keep(self) -> None:
+        """Whenever the agent is gone, get a new one, with growing waits."""
+        wait_s = FIRST_WAIT_S
+        while not self._closing.is_set():
+            self._lost.wait()
+            if self._closing.is_set():
+                return
+            try:
+                self._link = self._connected()
+            except ConnectionFailed as error:
+                self._why = str(error)
+                self._events("host_unreachable", "", self._why)
+                self._closing.wait(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            else:
+                self._lost.clear()
+                wait_s = FIRST_WAIT_S
+
+
+def _domain(facts: Mapping[str, Any]) -> Domain:
+    return Domain(**{name: facts[name] for name in Domain.__slots__})

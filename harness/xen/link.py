@@ -1,0 +1,114 @@
+"""AgentLink: one connection to dom0 and the agent at its other end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from harness.xen.agent import BUSY, UNLED
+from harness.xen.machine import Machine
+from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, transport
+
+AGENT = Path(__file__).with_name("agent.py")
+LONGEST_ANSWER = 1 << 24
+
+_START = 'import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), "ballast-agent", "exec"))'
+
+CAUSES = {
+    BUSY: "another agent is at work there. Stop the other controller, or wait until its lease runs out.",
+    UNLED: "its lease ran out, and it has set the safe targets. Renew the lease more often, or ask for a longer one.",
+    127: "there is no python3. Install it in dom0 (apt install python3).",
+}
+
+
+class LinkError(ConnectionError):
+    """The agent is gone; the message says why and what to do."""
+
+
+class NoAnswerError(TimeoutError):
+    """The agent did not answer in time; it may still do what it was asked."""
+
+
+class AgentLink:
+    """Asks and waits for the answer; may be used from several threads."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Connect and start the agent.
+
+        Raises:
+            ConnectionFailed: dom0 cannot be reached, or the agent does not start.
+
+        """
+        self.machine = machine
+        self._lock = threading.Lock()
+        self._asked = 0
+        self._rest = b""
+        self._connection = connect(machine)
+        try:
+            self._channel = transport(self._connection).open_session(timeout=PATIENCE_S)
+            source = AGENT.read_bytes()
+            self._channel.settimeout(PATIENCE_S)
+            self._channel.exec_command(shlex.join(["exec", "python3", "-I", "-c", _START, str(len(source))]))
+            self._channel.sendall(source)
+            # Not a byte more before it is ready: Python reads ahead.
+            if "ready" not in (said := self._line(time.monotonic() + PATIENCE_S)):
+                raise LinkError(self._why(str(said.get("error", said))[:200]))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise ConnectionFailed(f"{machine}: the agent does not start: {error}") from error
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Send a request and return its answer.
+
+        Raises:
+            NoAnswerError: not in time; a late answer is dropped.
+            LinkError: the agent is gone.
+
+        """
+        with self._lock:
+            self._asked += 1
+            deadline_s = time.monotonic() + timeout_s
+            try:
+                self._channel.settimeout(timeout_s)
+                self._channel.sendall(json.dumps({"id": self._asked, **request}).encode() + b"\n")
+                while (said := self._line(deadline_s)).get("id") != self._asked:
+                    pass
+            except TimeoutError:
+                raise NoAnswerError(f"{self.machine}: the agent did not answer within {timeout_s:g} s") from None
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise LinkError(f"{self.machine}: {self._why(str(error))}") from error
+            return said
+
+    def close(self) -> None:
+        """End the connection; an agent that was not told `bye` then sets the safe targets."""
+        self._connection.close()
+
+    def _line(self, deadline_s: float) -> dict[str, Any]:
+        while b"\n" not in self._rest:
+            self._channel.settimeout(max(0.01, deadline_s - time.monotonic()))
+            chunk = self._channel.recv(65536)
+            if not chunk:
+                raise EOFError(self._why("it ended"))
+            self._rest += chunk
+            if len(self._rest) > LONGEST_ANSWER:
+                raise EOFError("an answer without end")
+        line, _, self._rest = self._rest.partition(b"\n")
+        try:
+            said = json.loads(line)
+        except ValueError:
+            raise EOFError(f"{line[:80]!r} is no answer; is something printed at login?") from None
+        if not isinstance(said, dict):
+            raise EOFError(f"{line[:80]!r} is no answer")
+        return said
+
+    def _why(self, otherwise: str) -> str:
+        """Why the agent has ended, if it has."""
+        self._channel.status_event.wait(2)
+        return CAUSES.get(self._channel.exit_status, otherwise)

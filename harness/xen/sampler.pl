@@ -1,0 +1,104 @@
+# The guest's side of Ballast: one line of memory statistics per period on standard output, until standard input ends.
+#
+# Started as `perl - PERIOD_S` with this text and __END__ on standard input: nothing is installed. It uses only what
+# perl-base has, forks nothing and holds its files open, so that it still answers when the guest is short of memory.
+# A figure that is not there is left out of the line; the reader decides what that means (harness/xen/facts.py).
+use strict;
+use warnings;
+use Config;
+
+my $period_ms = 1000 * ($ARGV[0] // 1);
+$period_ms >= 100 or die "PERIOD_S must be at least 0.1\n";
+$SIG{PIPE} = 'IGNORE';    # a closed standard output shows as a failed write
+
+# The two calls that perl-base has no function for, by their numbers; another kind of machine does without.
+my %numbers = (
+    x86_64  => { mlockall => 151, clock_gettime => 228 },
+    aarch64 => { mlockall => 230, clock_gettime => 113 },
+);
+my ($machine) = $Config{archname} =~ /^(x86_64|aarch64)-linux/;
+my $number = $numbers{ $machine // '' } // {};
+
+# File, what to take from it (name, number), and what to call it on the line where that differs.
+my $balloon = '/sys/devices/system/xen_memory/xen_memory0';
+my @files = (
+    [
+        '/proc/meminfo',
+        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Committed_AS|SwapTotal|SwapFree): +(\d+)/m,
+    ],
+    [
+        '/proc/vmstat',
+        qr/^(pswpin|pswpout|pgmajfault|oom_kill|workingset_refault(?:_anon|_file)?) (\d+)/m,
+        {
+            workingset_refault_anon => 'refault_anon',
+            workingset_refault_file => 'refault_file',
+            workingset_refault      => 'refault_file',    # before Linux 5.9, which counted only file pages
+        },
+    ],
+    [ '/proc/swaps', qr/^(\/)\S+\s+\w+\s+\d+\s+(\d+)/m, { '/' => 'swaps_used' } ],
+    [ '/proc/pressure/memory', qr/^(some|full) .*total=(\d+)/m, { some => 'psi_some_us', full => 'psi_full_us' } ],
+    [ "$balloon/target_kb",       qr/^()(\d+)/, { '' => 'balloon_target' } ],
+    [ "$balloon/info/current_kb", qr/^()(\d+)/, { '' => 'balloon_current' } ],
+);
+for my $file (@files) {
+    open(my $handle, '<', $file->[0]) or next;
+    $file->[3] = $handle;
+}
+@files = grep { $_->[3] } @files;
+open(my $uptime, '<', '/proc/uptime') or die "/proc/uptime: $!\n";
+
+# A whole file anew; the kernel gives at most a page of it per read.
+sub contents {
+    my ($handle) = @_;
+    my $text = '';
+    sysseek($handle, 0, 0) or return '';
+    1 while sysread($handle, $text, 16384, length $text);
+    return $text;
+}
+
+sub now_ms {
+    my $timespec = "\0" x 16;
+    if ($number->{clock_gettime} && syscall($number->{clock_gettime}, 1, $timespec) == 0) {    # 1: CLOCK_MONOTONIC
+        my ($seconds, $nanoseconds) = unpack('qq', $timespec);
+        return $seconds * 1000 + int($nanoseconds / 1_000_000);
+    }
+    return int(1000 * (split ' ', contents($uptime))[0]);
+}
+
+sub sample {
+    my %sum;    # one figure per name, but for the swap areas, of which there can be several
+    for (@files) {
+        my (undef, $pattern, $names, $handle) = @$_;
+        my $text = contents($handle);
+        $sum{ $names->{$1} // $1 } += $2 while $text =~ /$pattern/g;
+    }
+    return map { "$_=$sum{$_}" } sort keys %sum;
+}
+
+# Be the last to be killed, the first to run, and never swapped out; each only if we may.
+if (open(my $score, '>', '/proc/self/oom_score_adj')) {
+    syswrite($score, "-900\n");
+    close($score);
+}
+eval { setpriority(0, 0, -10) };
+sample();            # first, so that what it takes is in memory and is locked
+my $lock = 1 | 2 | 4;    # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: what is in use, not all that is mapped
+syscall($number->{mlockall}, $lock) if $number->{mlockall};
+
+my $start_ms = now_ms();
+my $seq = 0;
+while (1) {
+    my $line = join(' ', 'B1', "seq=$seq", 'mono_ms=' . now_ms(), sample()) . "\n";
+    while (length $line) {
+        my $written = syswrite(STDOUT, $line) or exit 0;
+        substr($line, 0, $written) = '';
+    }
+
+    # The next whole period from the start, so that errors do not add up; periods slept through leave a gap in seq.
+    $seq = 1 + int((now_ms() - $start_ms) / $period_ms);
+    while ((my $left_ms = $start_ms + $seq * $period_ms - now_ms()) > 0) {
+        vec(my $standard_input = '', 0, 1) = 1;
+        next unless select($standard_input, undef, undef, $left_ms / 1000) > 0;
+        sysread(STDIN, my $ignored, 4096) or exit 0;
+    }
+}

@@ -1,0 +1,150 @@
+"""XenSource: the port through which the arbiter sees the real host."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.view import FloatArray, HostView
+from harness.xen.client import GuestClient
+from harness.xen.facts import UNKNOWN, Rates, Sample, rates
+from harness.xen.host import Domain, HostError, HostState, XenHost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a guest was promised."""
+
+    min_kib: int
+    max_kib: int
+    shares: float = 1000.0
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What the last view was made from, so that the next one covers all that happened since."""
+
+    sample: Sample | None = None
+    rates: Rates | None = None
+
+
+_FROM_SAMPLE = (
+    "mem_total_kib",
+    "mem_free_kib",
+    "mem_available_kib",
+    "buffers_kib",
+    "cached_kib",
+    "committed_kib",
+    "swap_total_kib",
+    "swap_free_kib",
+)
+_FROM_RATES = tuple(Rates.__slots__)
+
+
+class XenSource:
+    """Puts together what Xen says and what the guests say; one guest per client, in their order.
+
+    With `pool_kib` the guests share that and no more, however much Xen has: the view's free memory is fenced.
+    """
+
+    def __init__(
+        self,
+        host: XenHost,
+        clients: Sequence[GuestClient],
+        terms: Mapping[str, Terms],
+        *,
+        reserve_kib: float,
+        pool_kib: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._host, self._clients, self._terms = host, tuple(clients), terms
+        self._reserve_kib, self._pool_kib = reserve_kib, pool_kib
+        self._clock = clock
+        self._state: HostState | None = None
+        self._state_at_s = -math.inf
+        self._heard = {client.name: _Heard() for client in clients}
+
+    def view(self) -> HostView:
+        """The newest view. Rates cover the time since the view before.
+
+        When dom0 does not answer, what it said last counts, and the view is as old as that: all guests are then soon
+        stale, and nothing is sent.
+
+        Raises:
+            HostError: dom0 has never answered.
+
+        """
+        try:
+            self._state, self._state_at_s = self._host.state(), self._clock()
+        except HostError:
+            if self._state is None:
+                raise
+        now_s = self._clock()
+        domains = [self._domain(client) for client in self._clients]
+        said = [self._columns(client) for client in self._clients]
+        columns: dict[str, Any] = {name: _column(of[name] for of in said) for name in (*_FROM_SAMPLE, *_FROM_RATES)}
+        terms = [self._terms[client.name] for client in self._clients]
+        current = _column(UNKNOWN if domain is None else domain.current_kib for domain in domains)
+        ages = _column(client.age_s(now_s) for client in self._clients)
+        free, promised = self._free_kib(float(np.nansum(current)))
+        return HostView(
+            time_s=now_s,
+            total_kib=self._state.total_kib,
+            free_kib=free,
+            reserve_kib=self._reserve_kib,
+            promised_kib=promised,
+            names=tuple(client.name for client in self._clients),
+            current_kib=current,
+            min_kib=_column(term.min_kib for term in terms),
+            max_kib=_column(_most(term, domain) for term, domain in zip(terms, domains, strict=True)),
+            shares=_column(term.shares for term in terms),
+            age_s=np.maximum(ages, now_s - self._state_at_s),
+            **columns,
+        )
+
+    def _domain(self, client: GuestClient) -> Domain | None:
+        """What Xen says about a guest; None when it is not there, or about to go."""
+        domain = self._state.domains.get(client.machine.xen_name) if self._state else None
+        return None if domain is None or domain.dying else domain
+
+    def _columns(self, client: GuestClient) -> dict[str, float]:
+        """What a guest says: its newest sizes, and its rates since the sample that the view before was made from."""
+        newest, heard = client.newest, self._heard[client.name]
+        if newest is None:
+            return dict.fromkeys((*_FROM_SAMPLE, *_FROM_RATES), UNKNOWN)
+        if newest.sample is not heard.sample:
+            before = heard.sample or (client.previous.sample if client.previous else None)
+            heard.rates = rates(before, newest.sample) if before else None
+            heard.sample = newest.sample
+        sizes = {name: getattr(newest.sample, name) for name in _FROM_SAMPLE}
+        return sizes | (asdict(heard.rates) if heard.rates else dict.fromkeys(_FROM_RATES, UNKNOWN))
+
+    def _free_kib(self, current_kib: float) -> tuple[float, float]:
+        """What is free for the guests, and how much of that is promised to domains that are not in the view.
+
+        What is promised to the guests of the view is not counted: their targets are being decided anew, and the
+        governor, which sent the old ones, counts what of them is still under way.
+        """
+        assert self._state is not None
+        xen_free = float(self._state.free_kib)
+        fence = math.inf if self._pool_kib is None else max(0.0, self._pool_kib + self._reserve_kib - current_kib)
+        free = min(xen_free, fence)
+        balanced = {client.machine.xen_name for client in self._clients}
+        others = (domain for name, domain in self._state.domains.items() if name not in balanced and not domain.dying)
+        promised = sum(max(0, (domain.target_kib or 0) - domain.current_kib) for domain in others)
+        return free, max(0.0, promised - (xen_free - free))
+
+
+def _most(terms: Terms, domain: Domain | None) -> float:
+    """What was promised, but never more than the domain was created for."""
+    created = domain.static_max_kib if domain else None
+    return terms.max_kib if created is None else min(terms.max_kib, created)
+
+
+def _column(values: Iterable[float]) -> FloatArray:
+    return np.array([float(value) for value in values])

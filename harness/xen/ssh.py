@@ -1,0 +1,95 @@
+"""Opens SSH connections: to known hosts only, with the given key only."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import paramiko
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from harness.xen.machine import Machine
+
+PATIENCE_S = 60.0
+"""For every step of a connection: a guest under memory pressure was seen to take 43 s."""
+KEEPALIVE_S = 15
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what goes wrong is raised, not printed
+
+
+class ConnectionFailed(ConnectionError):  # noqa: N818  # beside ConnectionRefusedError it reads as what it is
+    """There is no connection; the message names the machine, the cause and the remedy."""
+
+
+def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
+    """Open a connection that keeps itself alive.
+
+    `timeout_s` is for TCP alone; what follows may take `PATIENCE_S` a step.
+
+    Raises:
+        ConnectionFailed: there is none.
+
+    """
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    try:
+        client.load_system_host_keys(str(machine.known_hosts))
+        client.connect(
+            machine.address,
+            port=machine.port,
+            username=machine.user,
+            key_filename=str(machine.key_file),
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=timeout_s,
+            banner_timeout=PATIENCE_S,
+            auth_timeout=PATIENCE_S,
+            channel_timeout=PATIENCE_S,
+        )
+        transport(client).set_keepalive(KEEPALIVE_S)
+    except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+        client.close()
+        raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error)}") from error
+    return client
+
+
+def transport(client: paramiko.SSHClient) -> paramiko.Transport:
+    """The connection under a client.
+
+    Raises:
+        EOFError: it is closed.
+
+    """
+    found = client.get_transport()
+    if found is None or not found.is_active():
+        raise EOFError("the connection is closed")
+    return found
+
+
+def _cause_and_remedy(machine: Machine, error: Exception) -> str:
+    match error:
+        case paramiko.BadHostKeyException():
+            return (
+                f"it shows another host key than the one in {machine.known_hosts}. If the machine was built anew, "
+                "put its new key there; if not, someone else may be answering."
+            )
+        case paramiko.AuthenticationException():
+            return (
+                f"it does not let {machine.user} in with {machine.key_file}. "
+                f"Add the public key to {machine.user}'s authorized_keys there."
+            )
+        case FileNotFoundError() | PermissionError() if error.filename is not None:
+            return f"{error.filename}: {error.strerror}. Give a file that can be read."
+        case NoValidConnectionsError() | ConnectionRefusedError():
+            return "nothing listens there. Start the machine and its SSH server, or correct address and port."
+        case TimeoutError() | socket.gaierror():
+            return f"it cannot be reached ({error}). Check that it runs, its address and the network."
+        case paramiko.SSHException() if "known_hosts" in str(error):
+            return (
+                f"its host key is not in {machine.known_hosts}. Read the key on the machine itself "
+                "(/etc/ssh/ssh_host_*_key.pub) and put it there."
+            )
+        case paramiko.SSHException() if isinstance(error, paramiko.PasswordRequiredException):
+            return f"the key {machine.key_file} is encrypted. Give a key without a passphrase."
+        case _:
+            return f"SSH did not come about ({type(error).__name__}: {error}). Try ssh by hand to see why."
