@@ -10,8 +10,11 @@ from pydantic import ValidationError
 from harness.policies.base import Allocation, NoParams, Params, Policy, PolicyError
 from harness.policies.dynamic_baseline import DynamicBaseline, DynamicBaselineParams
 from harness.policies.equal import Equal
+from harness.policies.ghost import Ghost, GhostParams
 from harness.policies.idle_tax import IdleTax, IdleTaxParams
+from harness.policies.miss_ratio import MissRatio, MissRatioParams
 from harness.policies.mom import Mom, MomParams
+from harness.policies.pressure import Pressure, PressureParams
 from harness.policies.price import Price, PriceParams
 from harness.policies.proxmox import Proxmox, ProxmoxParams
 from harness.policies.qmemman import Qmemman
@@ -23,10 +26,13 @@ from harness.policies.two_state import TwoState, TwoStateParams
 __all__ = ["Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
 
 _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
+    "pressure": (Pressure, PressureParams),
     "two-state": (TwoState, TwoStateParams),
     "price": (Price, PriceParams),
     "self-balloon": (SelfBalloon, SelfBalloonParams),
     "idle-tax": (IdleTax, IdleTaxParams),
+    "ghost": (Ghost, GhostParams),
+    "miss-ratio": (MissRatio, MissRatioParams),
     "dynamic-baseline": (DynamicBaseline, DynamicBaselineParams),
     "squeezed": (Squeezed, NoParams),
     "qmemman": (Qmemman, NoParams),

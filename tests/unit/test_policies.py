@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -272,7 +273,7 @@ def test_a_guest_with_an_unknown_figure_keeps_what_it_has_and_the_others_share_t
 
 
 def test_nothing_moves_while_the_hosts_free_memory_is_not_known() -> None:
-    view = make_view([400, 300], pool=np.nan)
+    view = replace(make_view([400, 300]), free_kib=np.nan)
     allocation = make("equal").decide(view)
     assert in_mib(allocation.targets_kib) == [400, 300]
     assert allocation.reasons[0] == "held at 400 MiB: the host's free_kib is not known"

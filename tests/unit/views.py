@@ -40,12 +40,13 @@ def make_view(
     if swap_fill is not None:
         columns.setdefault("swap_total_kib", np.full(n, 1024.0 * MIB))
         columns["swap_free_kib"] = columns["swap_total_kib"] * (1 - np.asarray(swap_fill, dtype=float))
-    free = 0.0 if pool is None else pool - size.sum() + reserve
+    spare = 0.0 if pool is None else pool - size.sum()
+    free = max(0.0, spare + reserve)  # a pool below what the guests have shows as a reserve that Xen does not have
     return HostView(
         time_s=time_s,
         total_kib=65536 * MIB,
         free_kib=free * MIB,
-        reserve_kib=reserve * MIB,
+        reserve_kib=(free - spare) * MIB,
         names=names_of(n),
         current_kib=size * MIB,
         min_kib=np.asarray(lo, dtype=float) * MIB,
