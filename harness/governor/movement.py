@@ -44,6 +44,10 @@ class Movement:
             self.direction, self.furthest_kib, self.since_s = direction, current_kib, now_s
         self.target_kib, self.arrived = target_kib, False
 
+    def forget_target(self) -> None:
+        """It was sent nowhere after all."""
+        self.target_kib = math.nan
+
     def follows(self, now_s: float, current_kib: float, arrived_kib: float) -> bool:
         """Look where it is now. False when it has stood still for too long: it then rests, each time for longer."""
         if math.isnan(current_kib):

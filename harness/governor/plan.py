@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,11 @@ class Governor:
         wanted, starves = self._wanted(view, asked, part, notes)
         return self._carry_out(view, asked, wanted, starves, stuck, notes)
 
+    def failed(self, guests: Iterable[str]) -> None:
+        """Take back the targets of a plan that could not be set: nobody is to be blamed for not following them."""
+        for guest in guests:
+            self._movement(guest).forget_target()
+
     def _left_out(self, view: HostView) -> list[str | None]:
         """Rules 4 and 5: per guest, why it takes no part; None for those that do."""
         causes: list[str | None] = []
@@ -108,26 +113,26 @@ class Governor:
         notes.add(bounded < asked, "its maximum is {}", bounded)
         notes.add((bounded > asked) & (bounded <= view.min_kib), "its minimum is {}", bounded)
         notes.add((bounded > asked) & (bounded > view.min_kib), "needs {} to live", bounded)
-        emergency = np.minimum(np.floor(self._emergencies(view, part)), most)
+        emergency = np.minimum(np.floor(self._emergencies(view)), most)
         starves = emergency > current
         notes.add(starves, "fell silent while in trouble: may have {}", emergency)
-        pool = view.select(part).pool_kib - (emergency - current)[starves].sum()
         wanted = np.where(starves, emergency, np.where(part, bounded, np.maximum(current, self._heading(view))))
+        pool = view.select(part).pool_kib - np.nansum((wanted - current)[~part])
         wanted[part] = fit(bounded[part], current[part], least[part], pool)
         notes.add(wanted < bounded, "the pool allows {}", wanted)
         return wanted, starves
 
-    def _emergencies(self, view: HostView, part: BoolArray) -> FloatArray:
+    def _emergencies(self, view: HostView) -> FloatArray:
         """Rule 4: what the guests that fell silent while in trouble may have; NaN for all others."""
         targets = np.full(len(view), np.nan)
         traffic = np.nan_to_num(view.swap_in_kib_s) + np.nan_to_num(view.swap_out_kib_s)
         for i, name in enumerate(view.names):
             health = self._healths.setdefault(name, Health())
-            if part[i]:
-                health.speaks(view.stall_some[i], traffic[i])
-            elif view.age_s[i] > self.limits.stale_s:
+            if view.age_s[i] > self.limits.stale_s:
                 share = self.limits.emergency_share
                 targets[i] = health.emergency_kib(view.current_kib[i], traffic[i], share)
+            else:
+                health.speaks(view.stall_some[i], traffic[i])
         return targets
 
     def _carry_out(
@@ -150,7 +155,8 @@ class Governor:
         promised = view.promised_kib + np.nansum(taken - current)
         free = np.nan_to_num(view.free_kib - view.reserve_kib - promised)
         asks = np.where(moves & ~gives, wanted - taken, 0.0)
-        neediest = np.lexsort((-asks / np.maximum(current, 1.0), -np.nan_to_num(view.stall_some), ~starves))
+        stall = np.minimum(np.nan_to_num(view.stall_some), 1.0)
+        neediest = np.lexsort((-asks / np.maximum(current, 1.0), -stall, ~starves))
         grants = grant(asks, band, max(0.0, float(free)), neediest)
         target = np.where(stuck, current, np.where(gives, wanted, taken + grants))
 

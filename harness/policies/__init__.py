@@ -22,6 +22,7 @@ from harness.policies.self_balloon import SelfBalloon, SelfBalloonParams
 from harness.policies.squeezed import Squeezed
 from harness.policies.static import Static
 from harness.policies.two_state import TwoState, TwoStateParams
+from harness.policies.unconstrained import Unconstrained
 
 __all__ = ["Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
 
@@ -40,6 +41,7 @@ _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
     "mom": (Mom, MomParams),
     "equal": (Equal, NoParams),
     "static": (Static, NoParams),
+    "unconstrained": (Unconstrained, NoParams),
 }
 
 

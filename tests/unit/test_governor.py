@@ -249,6 +249,23 @@ def test_a_guest_whose_available_memory_is_not_known_does_not_shrink() -> None:
     assert plan.steps == ()
 
 
+def test_a_target_that_could_not_be_set_is_not_held_against_the_guest() -> None:
+    governor = Governor()
+    for time_s in (0, 4, 8, 12):
+        plan = governor.plan(roomy([300], time_s=time_s), asking([200]))
+        assert targets(plan) == {"g1": 200}
+        governor.failed(["g1"])
+
+
+def test_growth_that_a_silent_guest_was_promised_is_not_given_to_others() -> None:
+    governor = Governor()
+    governor.plan(roomy([300, 300], free=100), asking([300, 400]))
+    view = roomy([300, 300], free=100, time_s=4, age_s=np.array([0, 8.0]))
+    plan = governor.plan(view, asking([400]))
+    assert plan.steps == ()
+    assert "the pool allows 300 MiB" in plan.held["g1"]
+
+
 def test_a_reset_forgets_who_did_not_follow() -> None:
     governor = Governor()
     for time_s in (0, 6):

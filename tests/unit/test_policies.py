@@ -223,6 +223,10 @@ def test_equal_divides_the_pool_by_shares_inside_the_bounds() -> None:
     assert in_mib(make("equal").decide(view).targets_kib) == pytest.approx([100, 266.667, 533.333], abs=0.01)
 
 
+def test_unconstrained_asks_for_every_maximum() -> None:
+    assert in_mib(make("unconstrained").decide(make_view([100, 200], hi=[300, 400])).targets_kib) == [300, 400]
+
+
 def test_an_unknown_policy_or_parameter_or_range_says_what_there_is() -> None:
     with pytest.raises(PolicyError, match=r"no policy 'two_state'.*two-state"):
         make("two_state")
