@@ -169,6 +169,10 @@ def test_a_stalling_guest_gets_what_came_back_over_the_horizon_from_free_pages_a
     assert allocation.reasons == ("loses 20.0% of its time and asks: +100 MiB", "loses 0.0% of its time: -100 MiB")
 
 
+def test_a_stalling_guest_of_which_nothing_is_seen_to_return_asks_for_a_percent() -> None:
+    assert pressed(stalling([400, 400], [0.2, 0], free=[0, 200])) == [404, 396]
+
+
 def test_used_pages_of_a_guest_at_ease_are_probed_by_a_percent_a_tick() -> None:
     assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0])) == [404, 396]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,11 @@ def test_memory_that_is_promised_and_not_yet_taken_counts_as_spent() -> None:
     assert targets(plan) == {"g1": 320}
     plan = governor.plan(roomy([320, 300], free=80, time_s=4), asking([320, 380]))
     assert targets(plan) == {"g2": 380}
+
+
+def test_memory_that_is_promised_to_others_counts_as_spent() -> None:
+    view = replace(roomy([300, 300], free=100), promised_kib=60.0 * MIB)
+    assert targets(Governor().plan(view, asking([200, 400]))) == {"g1": 200, "g2": 340}
 
 
 def test_a_guest_on_its_way_is_not_sent_the_same_target_again() -> None:
@@ -224,9 +230,43 @@ def test_a_guest_that_stands_still_is_tried_again_at_growing_intervals() -> None
     assert np.all(np.diff(pauses) > 0)
 
 
-def test_a_slow_guest_is_given_the_time_that_its_own_balloon_takes() -> None:
-    assert rests(100, moves=0.25) == []
-    assert rests(100, moves=0.06) == []
+def followed(path: Sequence[float], asked: float) -> str:
+    """What is said about a guest that is at these sizes, one a second, and always asked for the same."""
+    governor, said = Governor(), ""
+    for time_s, size in enumerate(path):
+        view = roomy([size], time_s=time_s)
+        plan = governor.plan(view, asking([asked] if governor.fresh(view).names else []))
+        said += "; ".join([*(step.reason for step in plan.steps), *plan.held.values()])
+    return said
+
+
+def test_a_guest_may_pause_for_as_long_as_its_own_balloon_needs_for_a_few_steps() -> None:
+    slow = [300 - 0.1 * second for second in range(20)]
+    fast = [300 - 2.0 * second for second in range(20)]
+    assert "does not follow" not in followed([*slow, *[slow[-1]] * 8], 200)
+    assert "does not follow" in followed([*slow, *[slow[-1]] * 20], 200)
+    assert "does not follow" in followed([*fast, *[fast[-1]] * 8], 200)
+
+
+def test_asking_for_the_other_direction_starts_the_watch_anew() -> None:
+    governor = Governor()
+    for time_s, asked in ((0, 200), (4, 400), (6, 400)):
+        plan = governor.plan(roomy([300], free=100, time_s=time_s), asking([asked]))
+        assert "does not follow" not in str(plan)
+
+
+def test_a_guest_that_somebody_else_moved_is_sent_its_target_again() -> None:
+    governor = Governor()
+    governor.plan(roomy([300], time_s=0), asking([200]))
+    governor.plan(roomy([200], time_s=2), asking([200]))
+    plan = governor.plan(roomy([300], time_s=60), asking([200]))
+    assert targets(plan) == {"g1": 200}
+
+
+def test_a_guest_that_moves_again_is_trusted_again() -> None:
+    stuck, moving = [300.0] * 40, [300 - 5.0 * second for second in range(10)]
+    assert followed(stuck[:24], 100).endswith("tried again in 17 s")
+    assert followed([*stuck, *moving, *[moving[-1]] * 8], 100).endswith("tried again in 7 s")
 
 
 def test_a_new_target_every_tick_does_not_restart_the_watch() -> None:

@@ -130,6 +130,12 @@ def test_swap_in_use_is_averaged_over_time() -> None:
     assert late == pytest.approx(fresh, abs=0.1)
 
 
+def test_where_used_memory_alone_exceeds_the_pool_swap_is_weighed_as_it_is() -> None:
+    view = make_view([300, 700], pool=1000, used=[900, 900], swap_fill=[0.5, 0], swap_in_kib_s=np.array([1e9, 0]))
+    plain = make("price", {"fixed_point": False}).decide(view)
+    assert in_mib(make("price").decide(view).targets_kib) == in_mib(plain.targets_kib)
+
+
 def wanting(total: float, time_s: float = 0) -> HostView:
     half = np.full(2, total / 2 * MIB)
     return make_view(
@@ -153,6 +159,14 @@ def test_two_state_starts_a_trial_ample() -> None:
     policy.decide(wanting(1001))
     policy.reset()
     assert policy.decide(wanting(990)).state == "ample"
+
+
+def test_two_state_forgets_its_last_self_adjustment_too() -> None:
+    policy = make("two-state", {"variant": "kernel"})
+    first = in_mib(policy.decide(wanting(400)).targets_kib)
+    assert in_mib(policy.decide(wanting(600, time_s=1)).targets_kib) == first
+    policy.reset()
+    assert in_mib(policy.decide(wanting(600, time_s=1)).targets_kib) != first
 
 
 def test_two_state_counts_a_guests_minimum_and_reserve_as_wanted() -> None:

@@ -78,6 +78,38 @@ def test_qmemman_shares_what_is_free_among_the_needy_once_it_is_there() -> None:
     assert in_mib(qubes([300, 300], [500, 300], 300).targets_kib) == pytest.approx(expected, abs=0.01)
 
 
+def test_qmemman_takes_nothing_from_a_donor_that_is_nearly_there() -> None:
+    assert in_mib(qubes([269, 300], [200, 500], 20).targets_kib) == [269, 300]
+
+
+def test_qmemman_does_not_count_a_guest_at_its_maximum_as_needy() -> None:
+    expected = [300, 0.999 * (300 + 120 / 1.00781 - 50)]
+    assert in_mib(qubes([300, 300], [500, 300], 120, hi=[300, 1000]).targets_kib) == pytest.approx(expected, abs=0.01)
+
+
+def test_qmemman_counts_promised_memory_as_spent() -> None:
+    view = free_view([300, 600], 250, used=[100, 400], hi=1000, swap_fill=np.zeros(2))
+    over = 250 / 1.00781 - 100 - 50 + 180
+    expected = [0.999 * size * (1 + over / 720) for size in (200, 520)]
+    targets = make("qmemman").decide(replace(view, promised_kib=100.0 * MIB)).targets_kib
+    assert in_mib(targets) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("current", "used", "free", "acts"),
+    [
+        (300, 240, 36, False),  # 312 preferred: nothing gained worth 15 MiB
+        (300, 240, 34, True),  # Xen is short
+        (300, 280, 90, True),  # below its preference of 364, and gains more than 15 MiB
+    ],
+)
+def test_qmemman_acts_when_xen_is_short_or_a_guest_in_need_gains(
+    current: float, used: float, free: float, acts: bool
+) -> None:
+    allocation = qubes([current, 400], [used, 300], free)
+    assert ("no change worth making" not in allocation.reasons[0]) == acts
+
+
 def test_qmemman_leaves_small_changes_alone() -> None:
     allocation = qubes([400, 400], [300, 300], 60)
     assert in_mib(allocation.targets_kib) == [400, 400]
@@ -110,6 +142,10 @@ def test_proxmox_shrinks_the_roomy_when_the_host_is_too_full() -> None:
 def test_proxmox_gives_by_shares_above_the_minimum() -> None:
     expected = [200 + 580.8 / 3, 200 + 580.8 * 2 / 3]
     assert proxmox([300, 500], [10, 10], 1000, shares=[1000, 2000]) == pytest.approx(expected, abs=0.01)
+
+
+def test_proxmox_counts_a_guest_below_its_minimum_as_pressed_however_much_is_free() -> None:
+    assert proxmox([150, 300], [140, 290], 1000) == [250, 300]
 
 
 def test_proxmox_does_nothing_near_its_goal() -> None:
@@ -224,6 +260,16 @@ def test_idle_tax_follows_rises_at_once_and_falls_slowly() -> None:
     slow = 300 + 400 * (1 - 0.5 ** (15 / 30)) * 0.5 ** (30 / 30)
     assert risen - rested == pytest.approx(0.75 * 400 / 2, abs=0.1)
     assert fallen - rested == pytest.approx(0.75 * (slow - 300) / 2, abs=0.1)
+
+
+def test_idle_tax_follows_the_fast_average_where_it_is_the_larger() -> None:
+    policy = make("idle-tax", {"slow_half_life_s": 3000, "fast_half_life_s": 30})
+    rested, _, fallen = (
+        in_mib(esx(policy, 0.03, time_s=time_s, used=used).targets_kib)[0]
+        for time_s, used in ((0, 300), (15, 700), (30, 300))
+    )
+    fast = 400 * (1 - 0.5**0.5) * 0.5**0.5
+    assert fallen - rested == pytest.approx(0.75 * fast / 2, abs=0.1)
 
 
 def test_idle_tax_decides_every_fifteen_seconds_or_when_a_mark_is_crossed() -> None:
