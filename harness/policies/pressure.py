@@ -6,7 +6,8 @@ and disk tell how much memory would have prevented it. From that:
 - Nobody stalls: nothing moves. The initial split is as good as any, and moving memory costs.
 - A stalling guest asks for what came back over the horizon, at once.
 - Free pages of a guest that does not stall cost it nothing: they are given at once. Its used pages are probed, at most
-  1 % a tick, until stall just appears: that is its working set, measured and not assumed. It is remembered for a while.
+  1 % a tick, until stall just appears: that is its working set, measured and not assumed. For a while it is not probed
+  again below that.
 - A guest that stalls below what it started with is owed the difference; those that stall above theirs pay it back. So
   nobody loses for long against the initial split.
 - When asks exceed what can be had, memory goes where a KiB saves the most stall per share.
@@ -73,17 +74,17 @@ class Pressure:
     def _decide(self, view: HostView) -> Allocation:
         current = view.current_kib
         stall = self._stall.update(view, np.minimum(view.stall_some, 1.0), self.params.smoothing_s)
-        stalls = stall >= self.params.stall
+        stalls = np.minimum(stall, view.stall_some) >= self.params.stall  # lasting, and not over yet
         initial = np.array([self._initial.setdefault(g, c) for g, c in zip(view.names, current, strict=True)])
         returned = np.nan_to_num(view.swap_in_kib_s) + np.nan_to_num(view.refault_kib_s)
         asks = np.maximum(returned * self.params.horizon_s, self.params.probe * current)
         asks = np.where(stalls, np.clip(asks, 0, np.maximum(view.max_kib - current, 0)), 0.0)
         owed = np.minimum(asks, np.maximum(initial - current, 0))
 
-        keeps = np.maximum(view.min_kib, self._working_sets(view, stalls))
-        room = np.where(stalls, 0.0, np.maximum(current - keeps, 0))
+        room = np.where(stalls, 0.0, np.maximum(current - view.min_kib, 0))
         idle = np.minimum(room, np.maximum(np.nan_to_num(view.mem_free_kib) - self.params.spare_mib * MIB, 0))
-        probed = np.minimum(room - idle, self.params.probe * current)
+        unknown = np.clip(current - self._working_sets(view, stalls), 0, room - idle)
+        probed = np.minimum(unknown, self.params.probe * current)
         above = np.where(owed > 0, 0.0, np.maximum(current - np.maximum(initial, view.min_kib), 0))
         spare = view.pool_kib - current.sum()
         gives = collect(asks.sum() - spare, [idle, probed])

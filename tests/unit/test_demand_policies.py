@@ -181,11 +181,18 @@ def test_a_giving_guest_keeps_some_free_memory() -> None:
     assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0], free=[0, 50])) == [438, 362]
 
 
-def test_a_stalling_guest_is_not_probed_and_neither_is_its_working_set_for_a_while() -> None:
+def test_a_stalling_guest_is_not_probed_nor_for_a_while_the_working_set_that_its_stall_showed() -> None:
     policy = make("pressure", {"smoothing_s": 0})
     assert pressed(stalling([400, 400], [0.2, 0.1], back=[25, 0], time_s=0), policy) == [400, 400]
-    assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0], free=[0, 200], time_s=30), policy) == [400, 400]
-    assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0], free=[0, 200], time_s=61), policy) == [500, 300]
+    assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0], time_s=30), policy) == [400, 400]
+    assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0], free=[0, 200], time_s=30), policy) == [500, 300]
+    assert pressed(stalling([400, 400], [0.2, 0], back=[25, 0], time_s=61), policy) == [404, 396]
+
+
+def test_a_guest_whose_stall_is_over_asks_no_more() -> None:
+    policy = make("pressure", {"smoothing_s": 4})
+    pressed(stalling([400, 400], [0.5, 0], back=[25, 0], time_s=0), policy)
+    assert pressed(stalling([400, 400], [0, 0], back=[25, 0], free=[0, 200], time_s=2), policy) == [400, 400]
 
 
 def test_a_guest_that_stalls_below_what_it_started_with_gets_it_back_from_those_above_theirs() -> None:
