@@ -1,18 +1,23 @@
 """The hand of the arbiter in dom0, and its dead-man: what it does when the arbiter is no longer there.
 
-Not imported but sent: `XenHost` runs this text with dom0's own Python over one SSH channel, so it uses nothing but the
-standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON object per line in, one per line out:
+Not imported but sent: `XenHost` runs this text with dom0's own Python over one SSH channel, so it is one file, uses
+nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON object per line in, one
+per line out:
 
-    {"op": "state"}                                       {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
-    {"op": "set", "targets_kib": {name: kib}}             {"applied_kib": {name: kib}, "failed": {name: reason}}
-    {"op": "cap", "caps_kib": {name: kib}}                the same; only the most a domain may have, not its target
-    {"op": "lease", "seconds": s, "safe_kib": {…}}        {}; both keys optional, what is not given stays
-    {"op": "bye", "restore": true}                        as set, with the safe targets; then the end
+    {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
+    {"op": "lease", "seconds": s, "safe_kib": {…}}  {}; what is not given stays as it is
+    {"op": "set", "targets_kib": {name: kib}}       {"applied_kib": {name: kib}, "failed": {name: reason}}
+    {"op": "cap", "caps_kib": {name: kib}}          the same; only the most a domain may have, not its target
+    {"op": "restore"}                               the same; sets the safe targets
+    {"op": "bye", "restore": true}                  {}; the end, with the safe targets if any other was set
 
-An "id" in a request comes back in its answer; {"error": text} answers what cannot be done. `set` and `lease` renew
-the lease. The agent sets the safe targets itself and ends when its input ends, on SIGHUP or SIGTERM, and when the lease
-runs out. It ends then too, because whoever comes next must find the place free: a controller that was only stopped, or
-cut off, starts a new agent, and sees in its first `state` what became of the host.
+An "id" in a request comes back in its answer; {"error": text} answers what cannot be done.
+
+**The dead-man.** With the first `set` a lease begins, since from then on there is something to undo; every `set` and
+`lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or SIGTERM, the agent sets
+the safe targets itself and ends. It ends then too, rather than wait, because whoever comes next must find the place
+free: a controller that was only stopped, or cut off, starts a new agent and sees in its first `state` what became of
+the host. A new agent in the middle of things is told so by `"begin": true` in `lease`.
 """
 
 from __future__ import annotations
@@ -49,7 +54,8 @@ SLACK_KIB = 1024
 """What a domain's maximum is above its target; libxl's LIBXL_MAXMEM_CONSTANT."""
 LARGEST_KIB = 1 << 40
 LONGEST_REQUEST = 1 << 20
-LONGEST_LEASE_S = 24 * 3600.0
+DEFAULT_LEASE_S, LONGEST_LEASE_S = 15.0, 24 * 3600.0
+OPS = ("state", "lease", "set", "cap", "restore", "bye")
 
 
 class RefusedError(Exception):
@@ -161,10 +167,12 @@ class Agent:
 
     def __init__(self, xen: Bindings | Tools, clock: Callable[[], float] = time.monotonic) -> None:
         self._xen, self._clock = xen, clock
-        self._lease_s: float | None = None
+        self._lease_s = DEFAULT_LEASE_S
         self.lease_ends_s: float | None = None
+        """None: there is nothing to undo."""
         self.safe_kib: dict[str, int] = {}
         self.ended = False
+        self._constants: dict[tuple[int, str], int | None] = {}
 
     def answer(self, line: bytes) -> Facts:
         """One request's answer, as a mapping; a request that makes no sense has one too."""
@@ -173,12 +181,10 @@ class Agent:
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise RefusedError("a request is a JSON object")
-            op = {"state": self._state, "set": self._set, "cap": self._cap, "lease": self._lease, "bye": self._bye}.get(
-                str(request.get("op"))
-            )
-            if op is None:
-                raise RefusedError(f"no such op: {str(request.get('op'))[:40]!r}")
-            said = op(request)
+            op = str(request.get("op"))
+            if op not in OPS:
+                raise RefusedError(f"{op[:40]!r} is no op; there are {', '.join(OPS)}")
+            said = getattr(self, f"_{op}")(request)
         except RefusedError as error:
             said = {"error": str(error)}
         except ValueError as error:
@@ -199,9 +205,10 @@ class Agent:
             if name is None or not NAME.fullmatch(name):
                 continue  # being built or torn down, or none that could be asked for
             domain["target_kib"] = self._figure(domain["domid"], "memory/target")
-            domain["static_max_kib"] = self._figure(domain["domid"], "memory/static-max")
+            domain["static_max_kib"] = self._constant(domain["domid"], "memory/static-max")
             if domain["target_kib"] is not None:
                 domain["target_kib"] += self._video_kib(domain["domid"])
+            domain["disks_kib"] = _disks_kib(domain["domid"])
             domains[name] = domain
         return {"total_kib": total_kib, "free_kib": free_kib, "domains": domains}
 
@@ -218,17 +225,23 @@ class Agent:
             raise RefusedError(f"a lease is for 0 to {LONGEST_LEASE_S:.0f} seconds")
         safe_kib = _sizes(request, "safe_kib") if "safe_kib" in request else self.safe_kib
         self._lease_s, self.safe_kib = float(seconds), safe_kib
-        self._renew()
+        if request.get("begin") is True or self.lease_ends_s is not None:
+            self._renew()
         return {}
 
-    def _bye(self, request: Facts) -> Facts:
-        said = self.make_safe() if request.get("restore") is True else {}
-        self.ended = True
+    def _restore(self, request: Facts) -> Facts:
+        said = self.make_safe()
+        self.lease_ends_s = None
         return said
 
+    def _bye(self, request: Facts) -> Facts:
+        if request.get("restore") is not True:
+            self.lease_ends_s = None
+        self.ended = True
+        return {}
+
     def _renew(self) -> None:
-        if self._lease_s is not None:
-            self.lease_ends_s = self._clock() + self._lease_s
+        self.lease_ends_s = self._clock() + self._lease_s
 
     def _each(self, sizes_kib: Mapping[str, int], act: Callable[[Facts, int], None]) -> Facts:
         """Do it for each domain in the order given, but those that shrink first; one that fails stops no other."""
@@ -252,7 +265,7 @@ class Agent:
         So a guest that is to shrink and does not can at least never grow again.
         """
         domid = domain["domid"]
-        most_kib = self._figure(domid, "memory/static-max")
+        most_kib = self._constant(domid, "memory/static-max")
         video_kib = self._video_kib(domid)
         if most_kib is not None and kib - video_kib > most_kib:
             raise RefusedError(f"{kib} KiB is above the {most_kib} KiB (maxmem) that it was created with")
@@ -260,7 +273,13 @@ class Agent:
         self._xen.set_target(domain, kib, video_kib)
 
     def _video_kib(self, domid: int) -> int:
-        return self._figure(domid, "memory/videoram") or 0
+        return self._constant(domid, "memory/videoram") or 0
+
+    def _constant(self, domid: int, key: str) -> int | None:
+        """What stays the same as long as the domain lives; Xen gives no domid twice before 32,752 others."""
+        if self._constants.get((domid, key)) is None:
+            self._constants[domid, key] = self._figure(domid, key)
+        return self._constants[domid, key]
 
     def _figure(self, domid: int, key: str) -> int | None:
         text = self._xen.read(domid, key)
@@ -278,6 +297,21 @@ def _sizes(request: Facts, key: str) -> dict[str, int]:
         if isinstance(kib, bool) or not isinstance(kib, int) or not 0 < kib <= LARGEST_KIB:
             raise RefusedError(f"{key}.{name} must be a whole number of KiB above 0")
     return sizes
+
+
+def _disks_kib(domid: int) -> dict[str, list[int]]:
+    """KiB read and written of each of a domain's disks, by device number, as far as blkback serves them.
+
+    It is what is seen of a guest that is too short of memory to speak: the traffic of its swap disk.
+    """
+    disks = {}
+    for folder in Path("/sys/bus/xen-backend/devices").glob(f"vbd-{domid}-*"):
+        try:
+            sectors = [int(Path(folder, "statistics", name).read_text()) for name in ("rd_sect", "wr_sect")]
+        except (OSError, ValueError):
+            continue  # it is being taken away
+        disks[folder.name.rpartition("-")[2]] = [count // 2 for count in sectors]
+    return disks
 
 
 class Stopped(BaseException):
@@ -377,8 +411,8 @@ def main() -> None:
     finally:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        if not agent.ended:
-            log(f"{reason}; safe targets: {json.dumps(agent.make_safe())}")
+        said = "nothing to undo" if agent.lease_ends_s is None else f"safe targets: {json.dumps(agent.make_safe())}"
+        log(f"{reason}; {said}")
     sys.exit(UNLED if reason == LEASE_OUT else 0)
 
 

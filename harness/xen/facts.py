@@ -42,6 +42,10 @@ class Sample:
     swap_free_kib: float = UNKNOWN
     swap_used_kib: float = UNKNOWN
     """Over all swap areas, as /proc/swaps has it."""
+    swap_device: float = UNKNOWN
+    """Number of the disk that the first swap area is on, by which dom0 knows it too; it changes nothing but the
+    answer to what this guest swaps while it is silent.
+    """
     balloon_target_kib: float = UNKNOWN
     balloon_current_kib: float = UNKNOWN
     swapped_in_kib: float = UNKNOWN
@@ -82,7 +86,7 @@ class Rates:
     """Share of the time that all tasks were."""
 
 
-_SIZES = {
+_PLAIN = {
     b"MemTotal": "mem_total_kib",
     b"MemFree": "mem_free_kib",
     b"MemAvailable": "mem_available_kib",
@@ -92,6 +96,7 @@ _SIZES = {
     b"SwapTotal": "swap_total_kib",
     b"SwapFree": "swap_free_kib",
     b"swaps_used": "swap_used_kib",
+    b"swap_device": "swap_device",
     b"balloon_target": "balloon_target_kib",
     b"balloon_current": "balloon_current_kib",
 }
@@ -136,10 +141,10 @@ def parse_sample(line: bytes) -> Sample:
 
 
 def _figure(key: bytes, number: int) -> tuple[str, float]:
-    if key in _SIZES:
+    if key in _PLAIN:
         if number > LARGEST_KIB:
-            raise SampleError(f"{key.decode()} is {number} KiB, more than there can be")
-        return _SIZES[key], float(number)
+            raise SampleError(f"{key.decode()} is {number}, more than there can be")
+        return _PLAIN[key], float(number)
     if key in _COUNTERS:
         name, unit = _COUNTERS[key]
         return name, number * unit

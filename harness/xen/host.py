@@ -41,6 +41,8 @@ class Domain:
     paused: bool
     dying: bool
     """Ending, ended or crashed."""
+    disks_kib: Mapping[str, tuple[int, int]]
+    """What was ever read from and written to each of its disks, by device number, where dom0 itself serves them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ class HostState:
 class XenHost:
     """Talks to the agent in dom0, and gets a new one when that is gone; connections are made only in the background.
 
-    `safe_kib` are the targets (guest → KiB) that dom0 sets by itself when it hears nothing for `lease_s`.
+    `safe_kib` are the targets (guest → KiB) that dom0 sets by itself when it hears nothing for `lease_s`. The lease
+    begins with the first target that is set and ends with `restore`: before and after there is nothing to undo.
     Events, with an empty guest: `host_connected`, `host_lost`, `host_unreachable`.
     """
 
@@ -77,6 +80,8 @@ class XenHost:
         self._link: AgentLink | None = None
         self._why = "not started"
         self._unanswered = 0
+        self._leads = False
+        """Whether there is something to undo, so that a new agent must begin with a lease."""
         self._lost, self._closing = threading.Event(), threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="dom0", daemon=True)
 
@@ -88,7 +93,7 @@ class XenHost:
         self.close()
 
     def start(self) -> None:
-        """Connect, begin the lease, and keep the connection from now on.
+        """Connect, and keep the connection from now on.
 
         Raises:
             ConnectionFailed: dom0 cannot be reached, has no Xen or no Python, or another controller is at work.
@@ -98,7 +103,7 @@ class XenHost:
         self._keeper.start()
 
     def close(self, *, restore: bool = True) -> None:
-        """End; dom0 first sets the safe targets, unless told not to."""
+        """End; dom0 then sets the safe targets if others were set, unless told not to."""
         self._closing.set()
         self._lost.set()
         if self._keeper.ident is not None:
@@ -108,8 +113,9 @@ class XenHost:
             return
         try:
             link.ask({"op": "bye", "restore": restore}, self._timeout_s)
+            link.wait_for_end(self._timeout_s)
         except (LinkError, NoAnswerError) as error:
-            self._events("host_lost", "", f"{error}; dom0 sets the safe targets by itself")
+            self._events("host_lost", "", f"{error} dom0 sets the safe targets by itself.")
         finally:
             link.close()
 
@@ -129,6 +135,7 @@ class XenHost:
 
     def apply(self, plan: Plan) -> Outcome:
         """Set the targets of a plan, those that shrink first. What cannot be set is in the outcome, with the reason."""
+        self._leads = self._leads or bool(plan.steps)
         return self._sizes("set", "targets_kib", {step.guest: step.target_kib for step in plan.steps})
 
     def cap(self, caps_kib: Mapping[str, int]) -> Outcome:
@@ -138,7 +145,7 @@ class XenHost:
     def renew_lease(self, lease_s: float | None = None) -> None:
         """Tell dom0 that the arbiter lives; `lease_s` is how long it may be silent from now on.
 
-        When dom0 cannot be told, the lease runs out, as it should.
+        When dom0 cannot be told, the lease runs out, as it should; no error.
         """
         self._lease_s = lease_s or self._lease_s
         try:
@@ -147,7 +154,7 @@ class XenHost:
             return
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:
-        """Set the safe targets, and remember them as such.
+        """Set the safe targets, which from now on are these.
 
         Raises:
             HostError: dom0 cannot be told, or could not set them all.
@@ -155,9 +162,10 @@ class XenHost:
         """
         self._safe_kib = dict(targets_kib)
         self._ask(self._lease())
-        outcome = self._sizes("set", "targets_kib", targets_kib)
-        if outcome.failed:
-            raise HostError("; ".join(f"{guest}: {reason}" for guest, reason in outcome.failed.items()))
+        said = self._ask({"op": "restore"})
+        self._leads = False
+        if said["failed"]:
+            raise HostError("; ".join(f"{name}: {reason}" for name, reason in said["failed"].items()))
 
     def _sizes(self, op: str, key: str, sizes_kib: Mapping[str, int]) -> Outcome:
         if not sizes_kib:
@@ -199,7 +207,7 @@ class XenHost:
     def _connected(self) -> AgentLink:
         link = AgentLink(self.dom0)
         try:
-            if "error" in (said := link.ask(self._lease(), self._timeout_s)):
+            if "error" in (said := link.ask({**self._lease(), "begin": self._leads}, self._timeout_s)):
                 raise ConnectionFailed(f"{self.dom0}: {said['error']}")
         except (LinkError, NoAnswerError, ConnectionFailed) as error:
             link.close()
@@ -234,4 +242,5 @@ class XenHost:
 
 
 def _domain(facts: Mapping[str, Any]) -> Domain:
-    return Domain(**{name: facts[name] for name in Domain.__slots__})
+    disks = {number: (read, written) for number, (read, written) in facts["disks_kib"].items()}
+    return Domain(**{**{name: facts[name] for name in Domain.__slots__}, "disks_kib": disks})

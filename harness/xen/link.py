@@ -12,7 +12,7 @@ from typing import Any
 
 import paramiko
 
-from harness.xen.agent import BUSY, UNLED
+from harness.xen.agent import BUSY, LOG, UNLED
 from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, transport
 
@@ -83,8 +83,13 @@ class AgentLink:
             except TimeoutError:
                 raise NoAnswerError(f"{self.machine}: the agent did not answer within {timeout_s:g} s") from None
             except (paramiko.SSHException, EOFError, OSError) as error:
-                raise LinkError(f"{self.machine}: {self._why(str(error))}") from error
+                why = self._why(f"the agent or the connection was cut off ({error}). Look into {LOG} there.")
+                raise LinkError(f"{self.machine}: {why}") from error
             return said
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Wait until the agent, having been told `bye`, has made room for the next."""
+        self._channel.status_event.wait(timeout_s)
 
     def close(self) -> None:
         """End the connection; an agent that was not told `bye` then sets the safe targets."""

@@ -65,12 +65,20 @@ sub now_ms {
     return int(1000 * (split ' ', contents($uptime))[0]);
 }
 
+# The number of a disk, by which dom0 knows it too; asked once per name.
+my %devices;
+sub device {
+    my ($name) = @_;
+    return $devices{$name} //= (stat $name)[6] // 0;
+}
+
 sub sample {
     my %sum;    # one figure per name, but for the swap areas, of which there can be several
     for (@files) {
-        my (undef, $pattern, $names, $handle) = @$_;
+        my ($path, $pattern, $names, $handle) = @$_;
         my $text = contents($handle);
         $sum{ $names->{$1} // $1 } += $2 while $text =~ /$pattern/g;
+        $sum{swap_device} = device($1) if $path eq '/proc/swaps' && $text =~ m{^(/dev/\S+)}m;
     }
     return map { "$_=$sum{$_}" } sort keys %sum;
 }

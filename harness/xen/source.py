@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from harness.view import FloatArray, HostView
 from harness.xen.client import GuestClient
 from harness.xen.facts import UNKNOWN, Rates, Sample, rates
-from harness.xen.host import Domain, HostError, HostState, XenHost
+from harness.xen.host import Domain, HostError, XenHost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,31 @@ class _Heard:
 
     sample: Sample | None = None
     rates: Rates | None = None
+    disk: _Disk | None = None
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Disk:
+    """What dom0 has seen of a guest's swap disk until a moment."""
+
+    domid: int
+    at_s: float
+    read_kib: int
+    written_kib: int
+
+    def rates(self, before: _Disk | None) -> dict[str, float]:
+        """KiB read and written per second since the look before."""
+        if before is None or before.domid != self.domid or before.at_s >= self.at_s:
+            return {}
+        passed_s = self.at_s - before.at_s
+        return {
+            "swap_in_kib_s": (self.read_kib - before.read_kib) / passed_s,
+            "swap_out_kib_s": (self.written_kib - before.written_kib) / passed_s,
+        }
+
+
+DISK_MINORS = 15
+"""A Xen disk has 16 device numbers: its own and those of its partitions."""
 
 _FROM_SAMPLE = (
     "mem_total_kib",
@@ -62,11 +87,16 @@ class XenSource:
         pool_kib: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Take a first look at the host.
+
+        Raises:
+            HostError: dom0 cannot be asked.
+
+        """
         self._host, self._clients, self._terms = host, tuple(clients), terms
         self._reserve_kib, self._pool_kib = reserve_kib, pool_kib
         self._clock = clock
-        self._state: HostState | None = None
-        self._state_at_s = -math.inf
+        self._state, self._state_at_s = host.state(), clock()
         self._heard = {client.name: _Heard() for client in clients}
 
     def view(self) -> HostView:
@@ -74,19 +104,12 @@ class XenSource:
 
         When dom0 does not answer, what it said last counts, and the view is as old as that: all guests are then soon
         stale, and nothing is sent.
-
-        Raises:
-            HostError: dom0 has never answered.
-
         """
-        try:
+        with suppress(HostError):
             self._state, self._state_at_s = self._host.state(), self._clock()
-        except HostError:
-            if self._state is None:
-                raise
         now_s = self._clock()
         domains = [self._domain(client) for client in self._clients]
-        said = [self._columns(client) for client in self._clients]
+        said = [self._columns(client, domain) for client, domain in zip(self._clients, domains, strict=True)]
         columns: dict[str, Any] = {name: _column(of[name] for of in said) for name in (*_FROM_SAMPLE, *_FROM_RATES)}
         terms = [self._terms[client.name] for client in self._clients]
         current = _column(UNKNOWN if domain is None else domain.current_kib for domain in domains)
@@ -109,20 +132,35 @@ class XenSource:
 
     def _domain(self, client: GuestClient) -> Domain | None:
         """What Xen says about a guest; None when it is not there, or about to go."""
-        domain = self._state.domains.get(client.machine.xen_name) if self._state else None
+        domain = self._state.domains.get(client.machine.xen_name)
         return None if domain is None or domain.dying else domain
 
-    def _columns(self, client: GuestClient) -> dict[str, float]:
-        """What a guest says: its newest sizes, and its rates since the sample that the view before was made from."""
+    def _columns(self, client: GuestClient, domain: Domain | None) -> dict[str, float]:
+        """What a guest says: its newest sizes, and its rates since the sample that the view before was made from.
+
+        Where it has said nothing since, its swap traffic is what dom0 sees of its swap disk.
+        """
         newest, heard = client.newest, self._heard[client.name]
         if newest is None:
             return dict.fromkeys((*_FROM_SAMPLE, *_FROM_RATES), UNKNOWN)
+        disk, before_disk = self._swap_disk(newest.sample, domain), heard.disk
+        heard.disk = disk
+        seen = {} if disk is None or newest.sample is not heard.sample else disk.rates(before_disk)
         if newest.sample is not heard.sample:
             before = heard.sample or (client.previous.sample if client.previous else None)
             heard.rates = rates(before, newest.sample) if before else None
             heard.sample = newest.sample
         sizes = {name: getattr(newest.sample, name) for name in _FROM_SAMPLE}
-        return sizes | (asdict(heard.rates) if heard.rates else dict.fromkeys(_FROM_RATES, UNKNOWN))
+        return sizes | (asdict(heard.rates) if heard.rates else dict.fromkeys(_FROM_RATES, UNKNOWN)) | seen
+
+    def _swap_disk(self, sample: Sample, domain: Domain | None) -> _Disk | None:
+        if domain is None or math.isnan(sample.swap_device):
+            return None
+        whole = int(sample.swap_device) & ~DISK_MINORS
+        found = domain.disks_kib.get(str(whole)) or domain.disks_kib.get(str(int(sample.swap_device)))
+        if found is None:
+            return None
+        return _Disk(domid=domain.domid, at_s=self._state_at_s, read_kib=found[0], written_kib=found[1])
 
     def _free_kib(self, current_kib: float) -> tuple[float, float]:
         """What is free for the guests, and how much of that is promised to domains that are not in the view.
@@ -130,7 +168,6 @@ class XenSource:
         What is promised to the guests of the view is not counted: their targets are being decided anew, and the
         governor, which sent the old ones, counts what of them is still under way.
         """
-        assert self._state is not None
         xen_free = float(self._state.free_kib)
         fence = math.inf if self._pool_kib is None else max(0.0, self._pool_kib + self._reserve_kib - current_kib)
         free = min(xen_free, fence)
