@@ -65,7 +65,7 @@ def aged(*points: tuple[float, float]) -> Curve:
     return tuple((age_s, size * MIB) for age_s, size in points)
 
 
-def meb(current: list[float], pool: float, ages: list[Curve | None], **changes: Any) -> HostView:  # noqa: ANN401
+def meb(current: list[float], pool: float, ages: list[Curve | None], **changes: Any) -> HostView:  # noqa: ANN401 - passes them on
     n = len(current)
     given = {"swap_fill": np.zeros(n), "swap_in_kib_s": np.zeros(n), **changes}
     return replace(make_view(current, pool=pool, **given), page_ages=tuple(ages))
