@@ -78,6 +78,7 @@ class XenHost:
         self._safe_kib, self._lease_s, self._timeout_s = dict(safe_kib), lease_s, timeout_s
         self._events = events
         self._link: AgentLink | None = None
+        self._dead: AgentLink | None = None
         self._why = "not started"
         self._unanswered = 0
         self._leads = False
@@ -218,7 +219,7 @@ class XenHost:
 
     def _lose(self, link: AgentLink, why: str) -> None:
         if self._link is link:
-            self._link, self._why = None, why
+            self._link, self._dead, self._why = None, link, why
             self._events("host_lost", "", why)
             self._lost.set()
 
@@ -227,6 +228,9 @@ class XenHost:
         wait_s = FIRST_WAIT_S
         while not self._closing.is_set():
             self._lost.wait()
+            if self._dead is not None:
+                self._dead.close()
+                self._dead = None
             if self._closing.is_set():
                 return
             try:

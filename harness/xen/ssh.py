@@ -6,6 +6,8 @@ import logging
 import socket
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from paramiko.pkey import UnknownKeyType
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from harness.xen.machine import Machine
@@ -38,7 +40,7 @@ def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
             machine.address,
             port=machine.port,
             username=machine.user,
-            key_filename=str(machine.key_file),
+            pkey=_key(machine),
             allow_agent=False,
             look_for_keys=False,
             timeout=timeout_s,
@@ -47,10 +49,23 @@ def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
             channel_timeout=PATIENCE_S,
         )
         transport(client).set_keepalive(KEEPALIVE_S)
-    except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+    except ConnectionFailed:
+        client.close()
+        raise
+    except (paramiko.SSHException, OSError, EOFError) as error:
         client.close()
         raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error)}") from error
     return client
+
+
+def _key(machine: Machine) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(machine.key_file)
+    except (ValueError, TypeError, UnknownKeyType, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+        raise ConnectionFailed(
+            f"{machine}: {machine.key_file} is no key that can be used: {error} "
+            "Give an OpenSSH private key without a passphrase."
+        ) from error
 
 
 def transport(client: paramiko.SSHClient) -> paramiko.Transport:
@@ -78,7 +93,7 @@ def _cause_and_remedy(machine: Machine, error: Exception) -> str:
                 f"it does not let {machine.user} in with {machine.key_file}. "
                 f"Add the public key to {machine.user}'s authorized_keys there."
             )
-        case FileNotFoundError() | PermissionError() if error.filename is not None:
+        case OSError() if error.filename is not None:
             return f"{error.filename}: {error.strerror}. Give a file that can be read."
         case NoValidConnectionsError() | ConnectionRefusedError():
             return "nothing listens there. Start the machine and its SSH server, or correct address and port."
@@ -89,7 +104,5 @@ def _cause_and_remedy(machine: Machine, error: Exception) -> str:
                 f"its host key is not in {machine.known_hosts}. Read the key on the machine itself "
                 "(/etc/ssh/ssh_host_*_key.pub) and put it there."
             )
-        case paramiko.SSHException() if isinstance(error, paramiko.PasswordRequiredException):
-            return f"the key {machine.key_file} is encrypted. Give a key without a passphrase."
         case _:
             return f"SSH did not come about ({type(error).__name__}: {error}). Try ssh by hand to see why."

@@ -1,0 +1,311 @@
+"""The agent in dom0: what it does when asked, and what it does when nobody asks any more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.xen import agent as agent_module
+from harness.xen.agent import BUSY, LEASE_OUT, SLACK_KIB, UNLED, Agent, serve
+
+SAFE = {"g1": 300_000, "g2": 300_000}
+
+
+class FakeXen:
+    """As much of Xen as the agent needs; what is set is kept, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self.max_kib: dict[int, int] = {}
+        self.store = {(domid, "memory/static-max"): "800000" for domid in (1, 2)}
+        self.store |= {(domid, "memory/target"): "300000" for domid in (1, 2)}
+        self.names: dict[int, str | None] = {0: "Domain-0", 1: "g1", 2: "g2", 3: None, 4: "evil name;"}
+        self.sent: list[tuple[int, int]] = []
+
+    def memory_kib(self) -> tuple[int, int]:
+        return 2_000_000, 500_000
+
+    def domains(self) -> Iterator[dict[str, Any]]:
+        for domid, name in self.names.items():
+            yield {"domid": domid, "name": name, "current_kib": 300_000, "max_kib": self.max_kib.get(domid),
+                   "paused": False, "dying": False, "hvm": False}  # fmt: skip
+
+    def read(self, domid: int, key: str) -> str | None:
+        return self.store.get((domid, key))
+
+    def set_max(self, domid: int, kib: int) -> None:
+        if domid == 2 and kib == 666 + SLACK_KIB:
+            raise OSError("hypercall failed")
+        self.max_kib[domid] = kib
+
+    def set_target(self, domain: Mapping[str, Any], kib: int, video_kib: int) -> None:
+        self.store[domain["domid"], "memory/target"] = str(kib - video_kib)
+        self.sent.append((domain["domid"], kib))
+
+
+class Told:
+    """An agent with a clock that stands, told to do things."""
+
+    def __init__(self) -> None:
+        self.xen, self.now_s = FakeXen(), 100.0
+        self.agent = Agent(self.xen, clock=lambda: self.now_s)  # type: ignore[arg-type]
+
+    def __call__(self, op: str, **request: object) -> dict[str, Any]:
+        return self.agent.answer(json.dumps({"op": op, **request}).encode())
+
+
+@pytest.fixture
+def told() -> Told:
+    told = Told()
+    assert told("lease", seconds=10, safe_kib=SAFE) == {}
+    return told
+
+
+def test_state_tells_what_xen_has_and_gives_every_domain_and_leaves_out_what_has_no_proper_name(told: Told) -> None:
+    said = told("state")
+    assert (said["total_kib"], said["free_kib"]) == (2_000_000, 500_000)
+    assert set(said["domains"]) == {"Domain-0", "g1", "g2"}
+    assert said["domains"]["g1"]["current_kib"] == 300_000
+    assert said["domains"]["g1"]["static_max_kib"] == 800_000
+    assert said["domains"]["g1"]["target_kib"] == 300_000
+    assert said["domains"]["Domain-0"]["target_kib"] is None
+
+
+def test_set_moves_the_target_and_xens_own_limit_with_it(told: Told) -> None:
+    assert told("set", targets_kib={"g1": 200_000}) == {"applied_kib": {"g1": 200_000}, "failed": {}}
+    assert told.xen.store[1, "memory/target"] == "200000"
+    assert told.xen.max_kib[1] == 200_000 + SLACK_KIB
+
+
+def test_those_that_shrink_come_first(told: Told) -> None:
+    told("set", targets_kib={"g1": 400_000, "g2": 200_000})
+    assert told.xen.sent == [(2, 200_000), (1, 400_000)]
+
+
+def test_one_that_cannot_be_set_does_not_stop_the_others_and_says_why(told: Told) -> None:
+    said = told("set", targets_kib={"gone": 1, "g2": 666, "Domain-0": 9, "g1": 200_000})
+    assert said["applied_kib"] == {"g1": 200_000}
+    assert said["failed"].keys() == {"gone", "g2", "Domain-0"}
+    assert said["failed"]["g2"] == "hypercall failed"
+    assert "no such domain" in said["failed"]["gone"]
+    assert "keeps what it has" in said["failed"]["Domain-0"]
+
+
+def test_a_target_above_what_the_domain_was_created_for_is_refused(told: Told) -> None:
+    assert "800000" in told("set", targets_kib={"g1": 800_001})["failed"]["g1"]
+    assert told.xen.sent == []
+
+
+def test_video_memory_counts_for_xens_limit_and_not_for_the_balloon(told: Told) -> None:
+    told.xen.store[1, "memory/videoram"] = "8192"
+    told("set", targets_kib={"g1": 208_192})
+    assert told.xen.store[1, "memory/target"] == "200000"
+    assert told.xen.max_kib[1] == 208_192 + SLACK_KIB
+    assert told("state")["domains"]["g1"]["target_kib"] == 208_192
+
+
+def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
+    assert told("cap", caps_kib={"g1": 250_000})["applied_kib"] == {"g1": 250_000}
+    assert told.xen.max_kib[1] == 250_000
+    assert told.xen.sent == []
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"3",
+        b'{"op": "exec"}',
+        b'{"op": "__init__"}',
+        b'{"op": "set"}',
+        b'{"op": "set", "targets_kib": {"g1": "200000"}}',
+        b'{"op": "set", "targets_kib": {"g1": true}}',
+        b'{"op": "set", "targets_kib": {"g1": 0}}',
+        b'{"op": "set", "targets_kib": {"g1": 1.5}}',
+        b'{"op": "set", "targets_kib": {"-v": 200000}}',
+        b'{"op": "set", "targets_kib": {"../../x": 200000}}',
+        b'{"op": "lease", "seconds": 0}',
+        b'{"op": "lease", "seconds": NaN}',
+        b'{"op": "lease", "seconds": 1e99}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_request_that_makes_no_sense_changes_nothing_and_is_told_so(told: Told, request_line: bytes) -> None:
+    assert told.agent.answer(request_line)["error"]
+    assert told.xen.sent == []
+    assert told.agent.safe_kib == SAFE
+
+
+def test_the_answer_carries_the_number_of_its_request(told: Told) -> None:
+    assert told("state", id=7)["id"] == 7
+    assert told("nonsense", id=8)["id"] == 8
+
+
+def test_the_lease_begins_with_the_first_target_is_renewed_by_every_word_and_ends_when_all_is_restored(
+    told: Told,
+) -> None:
+    assert told.agent.lease_ends_s is None, "nothing to undo yet"
+    told("lease", seconds=10)
+    assert told.agent.lease_ends_s is None
+    told("set", targets_kib={"g1": 200_000})
+    assert told.agent.lease_ends_s == 110
+    told.now_s = 105
+    told("state")
+    assert told.agent.lease_ends_s == 110, "to look is not to lead"
+    told("lease")
+    assert told.agent.lease_ends_s == 115
+    told("restore")
+    assert told.agent.lease_ends_s is None
+    assert told.xen.store[1, "memory/target"] == "300000"
+
+
+def test_a_new_agent_in_the_middle_of_things_begins_with_a_lease(told: Told) -> None:
+    told("lease", begin=True)
+    assert told.agent.lease_ends_s == 110
+
+
+def test_it_serves_until_the_lease_runs_out() -> None:
+    agent = Agent(FakeXen())  # type: ignore[arg-type]
+    requests, ask = os.pipe()
+    answers, answer = os.pipe()
+    ended: list[str] = []
+    server = threading.Thread(target=lambda: ended.append(serve(agent, requests, answer)))
+    server.start()
+    os.write(ask, b'{"op": "lease", "seconds": 0.4, "safe_kib": {"g1": 300000}}\n{"op": "set", "targets_kib": ')
+    os.write(ask, b'{"g1": 200000}}\n')
+    for _ in range(4):
+        time.sleep(0.2)
+        os.write(ask, b'{"op": "lease"}\n')
+    assert not ended, "it was renewed in time"
+    server.join(5)
+    assert ended == [LEASE_OUT]
+    assert len(os.read(answers, 65536).splitlines()) == 6
+    for fd in (requests, ask, answers, answer):
+        os.close(fd)
+
+
+DRIVER = """
+import os, sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {root!r}]
+from harness.xen import agent
+from tests.unit.test_xen_agent import FakeXen
+class Bindings(FakeXen):
+    def set_target(self, domain, kib, video_kib):
+        super().set_target(domain, kib, video_kib)
+        with open({sent!r}, "a") as sent:
+            print(domain["name"], kib, file=sent)
+agent.LOCK, agent.LOG, agent.Bindings = Path({lock!r}), Path({log!r}), Bindings
+agent._stay_in_memory = lambda: None  # it would stay in the memory of whoever runs the tests
+agent.main()
+"""
+
+
+class Process:
+    """The agent as a process of its own, as in dom0, with no Xen under it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self.sent = folder / "log", folder / "sent"
+        root = str(Path(agent_module.__file__).parents[2])
+        code = DRIVER.format(tests=root, root=root, lock=str(folder / "lock"), log=str(self.log), sent=str(self.sent))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.said = self.line()
+
+    def line(self) -> dict[str, Any]:
+        assert self.process.stdout
+        said: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return said
+
+    def ask(self, op: str, **request: object) -> dict[str, Any]:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"op": op, **request}).encode() + b"\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def end(self, *, hang_up: bool = False) -> int:
+        assert self.process.stdin
+        if hang_up:
+            self.process.stdin.close()
+        status = self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+        return status
+
+    def set_aside(self) -> None:
+        self.ask("lease", seconds=60, safe_kib=SAFE)
+        assert self.ask("set", targets_kib={"g1": 200_000})["applied_kib"] == {"g1": 200_000}
+
+    def targets(self) -> list[str]:
+        return self.sent.read_text().splitlines()
+
+
+RESTORED = ["g1 200000", "g1 300000", "g2 300000"]
+
+
+def test_when_the_controller_is_gone_the_safe_targets_are_set(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    agent.set_aside()
+    assert agent.end(hang_up=True) == 0
+    assert agent.targets() == RESTORED
+    assert "the controller is gone" in agent.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_on_a_signal_the_safe_targets_are_set(tmp_path: Path, number: signal.Signals) -> None:
+    agent = Process(tmp_path)
+    agent.set_aside()
+    agent.process.send_signal(number)
+    assert agent.end() == 0
+    assert agent.targets() == RESTORED
+    assert number.name in agent.log.read_text()
+
+
+def test_when_the_lease_runs_out_the_safe_targets_are_set_and_the_exit_status_says_so(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    agent.set_aside()
+    agent.ask("lease", seconds=0.3)
+    assert agent.end() == UNLED
+    assert agent.targets() == RESTORED
+
+
+def test_after_a_farewell_the_safe_targets_are_set_or_not_as_it_was_told(tmp_path: Path) -> None:
+    for restore in (True, False):
+        agent = Process(tmp_path)
+        agent.set_aside()
+        agent.ask("bye", restore=restore)
+        assert agent.end() == 0
+        assert agent.targets() == (RESTORED if restore else ["g1 200000"])
+        agent.sent.unlink()
+
+
+def test_an_agent_that_set_nothing_undoes_nothing(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    agent.ask("lease", seconds=60, safe_kib=SAFE)
+    assert agent.end(hang_up=True) == 0
+    assert not agent.sent.exists()
+
+
+def test_there_is_one_agent_at_a_time_and_the_second_names_the_first(tmp_path: Path) -> None:
+    first = Process(tmp_path)
+    second = Process(tmp_path)
+    assert str(first.process.pid) in second.said["error"]
+    assert second.end() == BUSY
+    assert first.ask("state")["total_kib"] == 2_000_000
+    first.end(hang_up=True)
+    third = Process(tmp_path)
+    assert "ready" in third.said
+    third.end(hang_up=True)

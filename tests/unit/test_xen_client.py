@@ -1,0 +1,125 @@
+"""The guest's side: the sampler on this machine's own /proc, and commands that arrive as they were given."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.xen.client import SAMPLER, GuestClient
+from harness.xen.facts import LONGEST_LINE, parse_sample
+from harness.xen.machine import Machine
+from harness.xen.process import command_line
+
+perl = pytest.mark.skipif(shutil.which("perl") is None, reason="needs perl, which every Debian and Ubuntu guest has")
+
+
+def sampler(period: str = "0.1") -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(["perl", "-", period], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin
+    process.stdin.write(SAMPLER.read_bytes() + b"__END__\n")
+    process.stdin.flush()
+    return process
+
+
+@perl
+def test_the_sampler_says_what_proc_says_once_a_period_and_ends_with_its_input() -> None:
+    process = sampler()
+    assert process.stdin
+    assert process.stdout
+    lines = [process.stdout.readline() for _ in range(5)]
+    process.stdin.close()
+    assert process.wait(5) == 0
+    process.stdout.close()
+    said = [parse_sample(line) for line in lines]
+    meminfo = dict(line.split()[:2] for line in Path("/proc/meminfo").read_text().splitlines())
+    assert said[0].mem_total_kib == int(meminfo["MemTotal:"])
+    assert not math.isnan(said[0].major_faults)
+    assert said[-1].seq >= 4
+    assert said[-1].mono_s - said[0].mono_s >= 0.39
+    assert max(map(len, lines)) < LONGEST_LINE / 4
+
+
+@perl
+def test_the_sampler_ends_when_nobody_listens_any_more() -> None:
+    process = sampler()
+    assert process.stdin
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(5) == 0
+    process.stdin.close()
+
+
+@perl
+def test_the_sampler_holds_its_files_open_and_starts_no_process() -> None:
+    process = sampler()
+    assert process.stdin
+    assert process.stdout
+    process.stdout.readline()
+    descriptors = Path(f"/proc/{process.pid}/fd")
+    held = {path.readlink() for path in descriptors.iterdir()}
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    time.sleep(0.3)
+    assert {path.readlink() for path in descriptors.iterdir()} == held
+    assert {Path("/proc/meminfo"), Path("/proc/vmstat")} <= held
+    assert children == ""
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=4))
+def test_the_shell_of_the_guest_gives_a_command_exactly_the_words_that_we_gave(words: list[str]) -> None:
+    argv = ["printf", "%s\\0", *words]
+    done = subprocess.run(["sh", "-c", command_line(argv)], capture_output=True, check=True)
+    pid, _, output = done.stdout.partition(b"\n")
+    assert pid.isdigit()
+    assert output == b"".join(word.encode() + b"\0" for word in words or [""])
+
+
+def test_a_command_that_is_killed_says_so_by_its_status() -> None:
+    done = subprocess.run(["sh", "-c", command_line(["sh", "-c", "kill -9 $$"])], capture_output=True, check=False)
+    assert done.returncode == 128 + 9
+
+
+def client() -> GuestClient:
+    return GuestClient(Machine(name="g1", address="a", key_file=Path("k"), known_hosts=Path("h")), events=tell)
+
+
+told: list[tuple[str, str]] = []
+
+
+def tell(event: str, guest: str, detail: str) -> None:
+    told.append((event, detail))
+
+
+def test_a_client_keeps_the_newest_two_samples_of_the_same_boot_and_tells_of_reboot_and_oom() -> None:
+    guest = client()
+    told.clear()
+    assert math.isnan(guest.age_s(1.0))
+    for line in (b"B1 seq=0 mono_ms=5000 oom_kill=0", b"B1 seq=1 mono_ms=6000 oom_kill=2"):
+        guest._receive(line)
+    assert guest.previous
+    assert guest.newest
+    assert (guest.previous.sample.seq, guest.newest.sample.seq) == (0, 1)
+    guest._receive(b"B1 seq=0 mono_ms=100 oom_kill=0")
+    assert guest.previous is None
+    assert [event for event, _ in told] == ["oom_kill", "rebooted"]
+
+
+def test_a_guest_that_sends_nonsense_is_told_of_ever_more_rarely() -> None:
+    guest = client()
+    told.clear()
+    for _ in range(1000):
+        guest._receive(b"nonsense")
+    assert guest.bad_lines == 1000
+    assert len(told) == 10
+    assert guest.newest is None

@@ -1,0 +1,145 @@
+"""A guest's line is taken whole or not at all, and counters become rates only where that is possible."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.xen.facts import LONGEST_LINE, Rates, Sample, SampleError, parse_sample, rates, traffic
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "xen"
+
+
+def recorded(name: str) -> list[Sample]:
+    return [parse_sample(line) for line in (FIXTURES / f"{name}.txt").read_bytes().splitlines(keepends=True)]
+
+
+def sample(**figures: float) -> Sample:
+    return replace(Sample(seq=1, mono_s=10.0), **figures)
+
+
+@pytest.mark.parametrize("name", ["idle", "no-swap", "thrashing"])
+def test_every_recorded_line_is_understood_to_the_last_figure(name: str) -> None:
+    swapless = {"swap_used_kib", "swap_device"} if name == "no-swap" else set()
+    for said in recorded(name):
+        unknown = {field.name for field in fields(said) if math.isnan(getattr(said, field.name))}
+        assert unknown == swapless
+
+
+def test_a_recorded_line_gives_the_figures_that_the_guest_had() -> None:
+    said = recorded("thrashing")[0]
+    assert said.seq == 22
+    assert said.mono_s == 2095.318
+    assert said.mem_total_kib == 295152
+    assert said.mem_available_kib == 9328
+    assert said.committed_kib == 348596
+    assert said.swap_used_kib == 107264
+    assert said.swapped_in_kib == 714367 * 4
+    assert said.stalled_some_s == pytest.approx(69.936696)
+    assert said.swap_device == 202 * 256 + 16, "xvdb"
+
+
+def test_recorded_thrashing_shows_as_traffic_and_stall() -> None:
+    first, *_, last = recorded("thrashing")
+    seen = rates(first, last)
+    passed_s = 2098.313 - 2095.318
+    assert seen.swap_in_kib_s == pytest.approx((714902 - 714367) * 4 / passed_s)
+    assert seen.swap_out_kib_s == pytest.approx((865821 - 865014) * 4 / passed_s)
+    assert seen.major_faults_s == pytest.approx((94269 - 94194) / passed_s)
+    assert seen.stall_some == pytest.approx((70.050965 - 69.936696) / passed_s)
+    assert seen.stall_full == pytest.approx((46.939110 - 46.851566) / passed_s)
+
+
+def test_an_idle_guest_has_rates_of_zero_and_not_unknown_ones() -> None:
+    first, *_, last = recorded("idle")
+    assert rates(first, last) == Rates(**{field.name: 0.0 for field in fields(Rates)})
+
+
+def test_what_the_guest_does_not_say_is_unknown_and_not_zero() -> None:
+    said = parse_sample(b"B1 seq=0 mono_ms=1000 MemTotal=5")
+    assert said.mem_total_kib == 5
+    assert math.isnan(said.swap_total_kib)
+    assert math.isnan(rates(said, parse_sample(b"B1 seq=1 mono_ms=2000 MemTotal=5")).stall_some)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"", "begins with"),
+        (b"B2 seq=1 mono_ms=1", "begins with"),
+        (b"B1 mono_ms=1", "seq is missing"),
+        (b"B1 seq=1", "mono_ms is missing"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=-5", "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=1e9", "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=nan", "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=", "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1  MemTotal=5", "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=" + b"9" * 16, "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=999999999999999", "more than there can be"),
+        ("B1 seq=1 mono_ms=1 MemTotal=٣".encode(), "not a name and a number"),
+        (b"B1 seq=1 mono_ms=1 MemTotal=5 MemTotal=6", "there twice"),
+        (b"B1 seq=1 mono_ms=1 mem_total_kib=5", "no figure"),
+        (b"B1 seq=1 mono_ms=1 __class__=5", "no figure"),
+        (b"B1 seq=1 mono_ms=1\nB1 seq=2 mono_ms=2\n", "not a name and a number"),
+        (b"B1 " + b" " * LONGEST_LINE, "at most"),
+    ],
+)
+def test_a_line_that_is_not_as_the_sampler_writes_it_is_refused_with_the_reason(line: bytes, why: str) -> None:
+    with pytest.raises(SampleError, match=why):
+        parse_sample(line)
+
+
+HOSTILE = st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"B1 seq=1 mono_ms=1 " + tail)
+
+
+@given(HOSTILE)
+def test_no_bytes_whatever_do_more_than_be_refused_in_a_few_words(line: bytes) -> None:
+    try:
+        said = parse_sample(line)
+    except SampleError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+        assert all(math.isnan(value) or value >= 0 for value in (getattr(said, f.name) for f in fields(said)))
+    assert len(refusal) < 300, "a guest must not write our logs full"
+
+
+def test_a_guest_that_was_rebooted_has_no_rates_until_the_next_sample() -> None:
+    before, after = sample(mono_s=500.0, major_faults=10.0), sample(mono_s=3.0, major_faults=90.0)
+    assert all(math.isnan(getattr(rates(before, after), field.name)) for field in fields(Rates))
+    assert math.isnan(traffic(before, after).major_faults)
+
+
+def test_a_counter_that_goes_backward_is_unknown_and_the_others_are_not() -> None:
+    before = sample(mono_s=1.0, major_faults=10.0, swapped_in_kib=10.0)
+    after = sample(mono_s=2.0, major_faults=9.0, swapped_in_kib=30.0)
+    seen = rates(before, after)
+    assert math.isnan(seen.major_faults_s)
+    assert seen.swap_in_kib_s == 20.0
+
+
+def test_the_share_of_stall_is_by_the_guests_own_clock_and_at_most_one() -> None:
+    before = sample(mono_s=10.0, stalled_some_s=1.0, stalled_full_s=0.0)
+    half = rates(before, sample(mono_s=14.0, stalled_some_s=3.0, stalled_full_s=0.0))
+    assert half.stall_some == 0.5
+    assert half.stall_full == 0.0
+    assert rates(before, sample(mono_s=11.0, stalled_some_s=900.0)).stall_some == 1.0
+
+
+def test_a_kernel_that_counts_only_file_refaults_still_has_a_rate() -> None:
+    before, after = sample(mono_s=1.0, refaulted_file_kib=4.0), sample(mono_s=2.0, refaulted_file_kib=12.0)
+    assert rates(before, after).refault_kib_s == 8.0
+
+
+def test_oom_kills_and_traffic_add_up_over_a_whole_trial() -> None:
+    begin, end = (
+        sample(mono_s=1.0, oom_kills=2.0, swapped_out_kib=0.0),
+        sample(mono_s=99.0, oom_kills=5.0, swapped_out_kib=8.0),
+    )
+    assert traffic(begin, end).oom_kills == 3
+    assert traffic(begin, end).swap_out_kib == 8
