@@ -7,7 +7,6 @@ import os
 import select
 import subprocess
 import sys
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -50,7 +49,7 @@ def up(
     was_up = lab.state() is not None
     with progress.alive():
         state = lab.up(wanted, progress.say, None if keep else playbook_pid())
-        progress.say(f"lab {lab.folder.name}: {state.memory_mib} MiB, QEMU process {state.pid}")
+        progress.say(f"lab {lab.folder.name}: {state.memory_mib} MiB, process {state.keeper}")
         everyone = lab.provisioned
         access.wait({n: p for n, p in state.ports.items() if everyone or n == "dom0"}, progress.say)
     print(
@@ -60,7 +59,7 @@ def up(
                 "provisioned": lab.provisioned,
                 "inventory": str(lab.inventory),
                 "machines": access.machines(lab),
-                "state": asdict(state),
+                "accelerator": state.accelerator,
             }
         )
     )
@@ -95,7 +94,7 @@ def status() -> None:
     if lab is None or (state := lab.state()) is None:
         print("no lab is up")
         raise typer.Exit(1)
-    print(f"lab {lab.folder}\n  QEMU process {state.pid}, {state.memory_mib} MiB, {state.accelerator} ({state.why})")
+    print(f"lab {lab.folder}\n  process {state.keeper}, {state.memory_mib} MiB, {state.accelerator} ({state.why})")
     print("  provisioned snapshot: " + ("yes" if lab.provisioned else "not yet"))
     for name, port in state.ports.items():
         print(f"  {name:10} ssh on 127.0.0.1:{port}    ballast lab ssh {name}")

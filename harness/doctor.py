@@ -42,7 +42,9 @@ def examine_lab(experiment: Experiment) -> Iterator[Finding]:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None})
     if missing:
-        yield Finding(what="programs are missing", remedy=f"apt-get install --no-install-recommends {' '.join(missing)}")
+        yield Finding(
+            what="programs are missing", remedy=f"apt-get install --no-install-recommends {' '.join(missing)}"
+        )
     else:
         yield Finding(what="QEMU, mmdebstrap and the other programs of the lab are there")
     workloads = load_workloads(names=[guest.workload for guest in experiment.guests])

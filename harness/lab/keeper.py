@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from harness.owner import wait_readable
 
+PATIENCE_S = 10.0
+
 
 def main(folder: Path, owner: int, command: list[str]) -> int:
-    """Return QEMU's exit status."""
-    failed = folder / "failed"
-    failed.unlink(missing_ok=True)
-    watched = []
+    """Return QEMU's exit status. SIGTERM, like the owner's end, ends QEMU first."""
     try:
         watched = [os.pidfd_open(owner)] if owner else []
     except ProcessLookupError:
         return 0  # the owner went before we came
     machine = subprocess.Popen(command, cwd=folder)
-    (folder / "pid").write_text(str(machine.pid))
+
+    def end() -> None:
+        machine.terminate()
+        patience = threading.Timer(PATIENCE_S, machine.kill)
+        patience.daemon = True
+        patience.start()
+
+    signal.signal(signal.SIGTERM, lambda *_: end())
     ended = os.pidfd_open(machine.pid)
     if ended not in wait_readable([ended, *watched]):
-        machine.terminate()  # disks that matter are only written by savevm, which has ended or never counts
+        end()
     status = machine.wait()
-    (folder / "state.json").unlink(missing_ok=True)
     if status > 0:
-        failed.touch()
+        (folder / "failed").touch()
     return status
 
 

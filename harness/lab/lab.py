@@ -10,21 +10,26 @@ import socket
 import string
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness.lab import qemu
-from harness.lab.image import Image, LabError, cache_root, locked, obtain
+from harness.lab.image import PROJECT, Image, LabError, cache_root, locked, obtain
 from harness.lab.shape import Shape
 
 GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
-SNAPSHOT = "provisioned"
+KEEPER = "harness.lab.keeper"
+MEMORY = "memory"
+"""The machine's memory when it had been provisioned; a name in the lab's folder, where QEMU runs."""
 START_S = 60.0
+END_S = 20.0
 SPARE_MIB = 512
 """What the machine that runs the lab keeps for itself."""
 
@@ -33,7 +38,12 @@ SPARE_MIB = 512
 class State:
     """A running lab, as `state.json` tells it."""
 
-    pid: int
+    keeper: int
+    """The process that holds QEMU."""
+    owner: int
+    """The process with which it ends; 0: none."""
+    command: tuple[str, ...]
+    """QEMU's command line, without where it starts from."""
     accelerator: str
     why: str
     memory_mib: int
@@ -42,7 +52,12 @@ class State:
 
 
 class Lab:
-    """The lab in one folder. Cheap to make; nothing runs before `up`."""
+    """The lab in one folder. Cheap to make; nothing runs before `up`.
+
+    `run/` has the disks that are written. When the lab has been provisioned they become `frozen/`, beside them the
+    machine's memory in `memory`, and neither is ever written again: every start lays new disks over them. So all
+    trials meet the same machine, and whatever kills QEMU can damage nothing.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,17 +80,17 @@ class Lab:
 
     @property
     def provisioned(self) -> bool:
-        """Is there a snapshot of this lab, taken when it had been provisioned?"""
-        return (self.folder / "provisioned").exists()
+        """Whether there is a snapshot of this lab, taken when it had been provisioned."""
+        return (self.folder / "frozen").is_dir()
 
     def state(self) -> State | None:
         """What runs, or None."""
         try:
             state = State(**json.loads((self.folder / "state.json").read_text()))
-            words = Path(f"/proc/{state.pid}/cmdline").read_bytes()
+            words = Path(f"/proc/{state.keeper}/cmdline").read_bytes()
         except (OSError, ValueError, TypeError):
             return None
-        return state if qemu.QEMU.encode() in words else None
+        return state if KEEPER.encode() in words else None
 
     def up(self, shape: Shape, say: Callable[[str], None], owner: int | None) -> State:
         """Start the lab (from its snapshot if there is one) and return when QEMU answers; dom0 may still be booting.
@@ -104,59 +119,69 @@ class Lab:
             return self._start(shape, image, accelerator, owner)
 
     def _make_disks(self, shape: Shape, image: Image) -> None:
-        for disk in self.folder.glob("*.qcow2"):
-            disk.unlink()
-        create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        run = self._empty_run()
         for name in ("dom0", *(guest.name for guest in shape.guests)):
-            subprocess.run([*create, "-b", image.base, "-F", "raw", self.folder / f"{name}.qcow2"], check=True)
+            _qcow2(run / f"{name}.qcow2", backing=image.base, form="raw")
         for guest in shape.guests:
-            subprocess.run([*create, self.folder / f"{guest.name}-swap.qcow2", f"{guest.swap_mib}M"], check=True)
+            _qcow2(run / f"{guest.name}-swap.qcow2", size_mib=guest.swap_mib)
 
-    def _disks(self, shape: Shape) -> list[Path]:
-        pairs = [(f"{guest.name}.qcow2", f"{guest.name}-swap.qcow2") for guest in shape.guests]
-        return [self.folder / name for name in ("dom0.qcow2", *(name for pair in pairs for name in pair))]
+    def _empty_run(self) -> Path:
+        run = self.folder / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir()
+        return run
 
     def _start(self, shape: Shape, image: Image, accelerator: qemu.Accelerator, owner: int | None) -> State:
         names = ["dom0", *(guest.name for guest in shape.guests)]
         addresses = [qemu.DOM0_IP, *(qemu.guest_ip(index) for index in range(len(shape.guests)))]
         ports = _free_ports(len(names))
-        command = qemu.arguments(
-            image, accelerator, shape.memory_mib, self._disks(shape), dict(zip(ports, addresses, strict=True))
-        )
-        if self.provisioned:
-            command += ["-loadvm", SNAPSHOT]
-        for stale in ("qmp.sock", "console.sock", "console.log"):
-            (self.folder / stale).unlink(missing_ok=True)
-        keeper = [sys.executable, "-m", "harness.lab.keeper", str(self.folder), str(owner or 0), *command]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        with (self.folder / "qemu.log").open("wb") as log:
-            subprocess.Popen(
-                keeper, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        pid = self._answers()
+        disks = ["dom0.qcow2", *(f"{guest.name}{part}.qcow2" for guest in shape.guests for part in ("", "-swap"))]
+        forwards = dict(zip(ports, addresses, strict=True))
+        command = qemu.arguments(image, accelerator, shape.memory_mib, [Path("run") / disk for disk in disks], forwards)
         state = State(
-            pid=pid, accelerator=accelerator.name, why=accelerator.why, memory_mib=shape.memory_mib,
-            ports=dict(zip(names, ports, strict=True)),
+            keeper=0, owner=owner or 0, command=tuple(command), accelerator=accelerator.name, why=accelerator.why,
+            memory_mib=shape.memory_mib, ports=dict(zip(names, ports, strict=True)),
         )  # fmt: skip
         self._write_access(shape, image, state)
+        return self._launch(state)
+
+    def _launch(self, state: State) -> State:
+        """Start QEMU under a keeper: from the snapshot if there is one, else from the beginning."""
+        command = list(state.command)
+        if self.provisioned:
+            run = self._empty_run()
+            for disk in (self.folder / "frozen").glob("*.qcow2"):
+                _qcow2(run / disk.name, backing=disk, form="qcow2")
+            command += ["-incoming", f"exec:cat {MEMORY}"]
+        for stale in ("qmp.sock", "console.sock", "console.log", "failed"):
+            (self.folder / stale).unlink(missing_ok=True)
+        keeper = [sys.executable, "-m", KEEPER, str(self.folder), str(state.owner), *command]
+        environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+        with (self.folder / "qemu.log").open("wb") as log:
+            process = subprocess.Popen(
+                keeper, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        state = replace(state, keeper=process.pid)
         (self.folder / "state.json").write_text(json.dumps(asdict(state)))
+        # Were it ours to wait for, it would stay a zombie when it ends before us.
+        threading.Thread(target=process.wait, daemon=True, name="keeper").start()
+        self._await_qemu()
         return state
 
-    def _answers(self) -> int:
-        """Wait until QEMU answers on its monitor; return its process id."""
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
+    def _await_qemu(self) -> None:
+        """Wait until QEMU runs the machine."""
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s and not (self.folder / "failed").exists():
             time.sleep(0.1)
-            if (self.folder / "failed").exists():
-                break
-            try:
-                with qemu.monitor(self.folder) as session:
-                    if session.execute("query-status")["running"]:
-                        return int((self.folder / "pid").read_text())
-            except OSError:
-                continue
+            with suppress(OSError), qemu.monitor(self.folder) as session:
+                status = session.execute("query-status")["status"]
+                if status == "paused":  # as it was when its memory was written
+                    session.execute("cont")
+                if status in ("paused", "running"):
+                    return
         said = (self.folder / "qemu.log").read_text()[-2000:]
-        raise LabError(f"QEMU did not start. It said:\n{said}\nRemove {self.folder} to build this lab anew.")
+        self.down()
+        raise LabError(f"QEMU did not start. It said:\n{said}\nTo build this lab anew: ballast lab forget EXPERIMENT")
 
     def _write_access(self, shape: Shape, image: Image, state: State) -> None:
         lines = [f"[127.0.0.1]:{port} {image.host_key}" for port in state.ports.values()]
@@ -197,28 +222,55 @@ class Lab:
         self.inventory.write_text(yaml.safe_dump(tree, sort_keys=False))
 
     def seal(self) -> None:
-        """Keep the machine as it is now: every later start and every trial begins here."""
-        (self.folder / "provisioned").unlink(missing_ok=True)
+        """Keep the machine as it is now: every later start and every trial begins here. It is restarted from there.
+
+        Raises:
+            LabError: it is not up, or has been sealed already.
+
+        """
+        state = self.state()
+        if state is None or self.provisioned:
+            raise LabError("only a lab that is up and has no snapshot yet can be sealed")
         with qemu.monitor(self.folder) as session:
-            session.human(f"savevm {SNAPSHOT}")
-        (self.folder / "provisioned").touch()
+            session.execute("stop")
+            session.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+            session.execute("migrate", uri=f"exec:cat > {MEMORY}")
+            while (status := session.execute("query-migrate")["status"]) != "completed":
+                if status in ("failed", "cancelled"):
+                    raise LabError(
+                        f"the machine's memory could not be written to {self.folder / MEMORY}; is the disk full?"
+                    )
+                time.sleep(0.1)
+        self.down()
+        (self.folder / "run").rename(self.folder / "frozen")
+        self._launch(state)
 
     def restore(self) -> None:
-        """Go back to the snapshot. Open SSH connections are gone afterwards, and the machine's wall clock is old."""
-        with qemu.monitor(self.folder) as session:
-            session.human(f"loadvm {SNAPSHOT}")
+        """Go back to the snapshot. SSH connections are gone afterwards, and the machine's wall clock is old.
+
+        A new QEMU is started: one that had run on would not let the processor's time stamp go back.
+
+        Raises:
+            LabError: it is not up, or has no snapshot.
+
+        """
+        state = self.state()
+        if state is None or not self.provisioned:
+            raise LabError("only a lab that is up and has a snapshot can go back to it")
+        self.down()
+        self._launch(state)
 
     def down(self) -> bool:
-        """End the lab at once (its snapshot stays); False when it was not up."""
+        """End the lab (its snapshot stays); False when it was not up."""
         state = self.state()
         if state is None:
             return False
-        os.kill(state.pid, signal.SIGTERM)
-        deadline = time.monotonic() + 10
-        while self.state() is not None and time.monotonic() < deadline:
+        os.kill(state.keeper, signal.SIGTERM)
+        deadline_s = time.monotonic() + END_S
+        while self.state() is not None:
+            if time.monotonic() > deadline_s:
+                raise LabError(f"the lab's process {state.keeper} does not end")
             time.sleep(0.05)
-        if self.state() is not None:
-            os.kill(state.pid, signal.SIGKILL)
         return True
 
     def forget(self) -> None:
@@ -236,6 +288,13 @@ def require_memory(shape: Shape) -> None:
             f"the lab needs {shape.memory_mib} MiB (pool {shape.pool_mib} + reserve {shape.reserve_mib} + dom0 and Xen) and "
             f"{SPARE_MIB} MiB must be left, but this machine has {available_mib} MiB available. Lower pool_mib."
         )
+
+
+def _qcow2(path: Path, *, backing: Path | None = None, form: str = "", size_mib: int = 0) -> None:
+    """Make a disk: empty, or one that holds only what differs from another."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    command += ["-b", str(backing), "-F", form, str(path)] if backing else [str(path), f"{size_mib}M"]
+    subprocess.run(command, check=True)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -77,6 +77,10 @@ class TrialWriter:
         """Close the files; the trial stays unfinished unless `finish` was called."""
         self._closing.close()
 
+    def begin(self) -> None:
+        """The work begins now: from here on `trial_s` counts."""
+        self.started = self._stamp()
+
     def tick(
         self,
         view: HostView,

@@ -1,0 +1,90 @@
+"""The arbiter: one tick, read top to bottom, and the loop that repeats it.
+
+    samples → HostView → policy.decide → Allocation → governor.plan → Plan → host.apply → Outcome
+
+It does not know whether the host is real, simulated or replayed, nor what a second is: that is the clock's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.governor import Governor, Plan
+from harness.policies import Allocation, Policy
+from harness.ports import Clock, Host, Outcome, Source
+from harness.view import HostView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One tick with everything that went through it."""
+
+    view: HostView
+    names: tuple[str, ...]
+    """The guests that took part; the allocation is for them, in this order."""
+    allocation: Allocation
+    plan: Plan
+    outcome: Outcome
+    timing: Mapping[str, float]
+    """Seconds of the machine that the arbiter runs on: `collect_s`, `decide_s`, `apply_s`."""
+
+
+class SystemClock:
+    """Real time, monotonic."""
+
+    def now_s(self) -> float:
+        """Seconds since some fixed moment."""
+        return time.monotonic()
+
+    def sleep_until(self, t_s: float) -> None:
+        """Return at `t_s`, or at once when it has passed."""
+        time.sleep(max(0.0, t_s - time.monotonic()))
+
+
+def tick(source: Source, host: Host, policy: Policy, governor: Governor) -> Tick:
+    """See, decide, make safe, carry out."""
+    started = time.perf_counter()
+    view = source.view()
+    seen = time.perf_counter()
+    fresh = governor.fresh(view)
+    allocation = policy.decide(fresh)
+    plan = governor.plan(view, allocation)
+    decided = time.perf_counter()
+    host.renew_lease()
+    outcome = host.apply(plan)
+    governor.failed(outcome.failed)
+    applied = time.perf_counter()
+    return Tick(
+        view=view,
+        names=fresh.names,
+        allocation=allocation,
+        plan=plan,
+        outcome=outcome,
+        timing={"collect_s": seen - started, "decide_s": decided - seen, "apply_s": applied - decided},
+    )
+
+
+def balance(
+    source: Source,
+    host: Host,
+    policy: Policy,
+    governor: Governor,
+    *,
+    clock: Clock,
+    period_s: float,
+    record: Callable[[Tick], None],
+    go_on: Callable[[], bool],
+) -> None:
+    """Tick every `period_s` while `go_on()`; ticks that were missed are left out, not made up for."""
+    policy.reset()
+    governor.reset()
+    next_s = clock.now_s()
+    while go_on():
+        record(tick(source, host, policy, governor))
+        now_s = clock.now_s()
+        next_s += period_s
+        if next_s < now_s:
+            next_s = now_s
+        clock.sleep_until(next_s)

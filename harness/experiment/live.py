@@ -1,0 +1,265 @@
+"""One trial on real machines: connect, start the work in all guests together, balance until it ends, collect."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from harness.balancer import SystemClock, Tick, balance
+from harness.experiment.config import Experiment
+from harness.experiment.config import Guest as GuestConfig
+from harness.experiment.plan import Trial
+from harness.experiment.site import Site
+from harness.experiment.workloads import Workload
+from harness.governor import Governor, Limits
+from harness.policies import Policy
+from harness.records import Stamp, TrialRow, TrialWriter
+from harness.xen.client import GuestClient
+from harness.xen.facts import Sample, traffic
+from harness.xen.host import HostError, XenHost
+from harness.xen.process import RemoteProcess
+from harness.xen.source import Terms, XenSource
+from harness.xen.ssh import ConnectionFailed
+
+KIB_PER_MIB = 1024
+FIRST_SAMPLE_S = 120.0
+"""A guest that has said nothing by then takes part in no trial."""
+SETTLE_S = 60.0
+"""For the guests to reach the initial split before the work begins."""
+GRACE_S = 60.0
+"""After the trial's time: a guest that thrashes needs it to say how it fared."""
+KILLED = 137
+COUNTERS = {
+    "major_faults": "major_faults",
+    "swapped_in_kib": "swap_in_kib",
+    "swapped_out_kib": "swap_out_kib",
+    "stall_some_s": "stall_some_s",
+    "stall_full_s": "stall_full_s",
+    "oom_kills": "oom_kills",
+}
+"""Column of the trial's rows → what the guest's samples call it."""
+WORKLOAD_DIR = "/usr/local/lib/ballast/workloads"
+
+Watch = Callable[[str], None]
+
+
+class TrialError(RuntimeError):
+    """The trial could not begin or go on; the message is its reason."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What one guest does in the trial, and what was seen of it."""
+
+    guest: GuestConfig
+    workload: Workload
+    client: GuestClient
+    started: Stamp | None = None
+    process: RemoteProcess | None = None
+    first: Sample | None = None
+    last_kib: float = math.nan
+    moved_kib: float = 0.0
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class LiveTrial:
+    """A trial on a site that has been reset. `run` returns its rows; leaving it sets the safe targets."""
+
+    experiment: Experiment
+    trial: Trial
+    workloads: Mapping[str, Workload]
+    site: Site
+    writer: TrialWriter
+    watch: Watch
+    _works: list[Work] = field(default_factory=list)
+
+    def run(self) -> list[TrialRow]:
+        """Run the trial; whatever goes wrong in it becomes rows with a reason."""
+        began = Stamp.now()
+        try:
+            with ExitStack() as stack:
+                host, source = self._connect(stack)
+                self._settle(host)
+                self.writer.begin()
+                self._start_work()
+                self._balance(source, host, self.trial.policy.make())
+                return [row for work in self._works for row in self._rows(work)]
+        except (TrialError, HostError, ConnectionFailed) as error:
+            self.writer.event("trial_failed", detail=str(error))
+            return [self._row(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
+
+    def _connect(self, stack: ExitStack) -> tuple[XenHost, XenSource]:
+        def tell(event: str, guest: str, detail: str) -> None:
+            self.writer.event(event, guest=guest or None, detail=detail)
+
+        guests = self.experiment.guests
+        safe_kib = {guest.name: guest.initial_mib * KIB_PER_MIB for guest in guests}
+        self.watch("connecting to dom0 and the guests")
+        clients = [
+            GuestClient(machine, period_s=self.experiment.period_s / 2, events=tell) for machine in self.site.guests
+        ]
+        for client in clients:
+            stack.enter_context(client)
+        # Entered last, left first: the safe targets are set while the guests are still watched.
+        host = stack.enter_context(XenHost(self.site.dom0, self.site.guests, safe_kib=safe_kib, events=tell))
+        deadline_s = time.monotonic() + FIRST_SAMPLE_S
+        for client in clients:
+            if not client.wait_for_sample(max(0.0, deadline_s - time.monotonic())):
+                raise TrialError(f"no sample from {client.machine} within {FIRST_SAMPLE_S:.0f} s")
+        self._works = [
+            Work(guest=guest, workload=self.workloads[guest.workload], client=client)
+            for guest, client in zip(guests, clients, strict=True)
+        ]
+        terms = {
+            guest.name: Terms(
+                min_kib=guest.min_mib * KIB_PER_MIB, max_kib=guest.max_mib * KIB_PER_MIB, shares=float(guest.shares)
+            )
+            for guest in guests
+        }
+        reserve_kib, pool_kib = (mib * KIB_PER_MIB for mib in (self.experiment.reserve_mib, self.experiment.pool_mib))
+        return host, XenSource(host, clients, terms, reserve_kib=reserve_kib, pool_kib=pool_kib)
+
+    def _settle(self, host: XenHost) -> None:
+        """Bring every guest to its initial memory; a host that has not enough for that is said so now."""
+        initial = {guest.name: guest.initial_mib * KIB_PER_MIB for guest in self.experiment.guests}
+        names = {machine.name: machine.xen_name for machine in self.site.guests}
+        state = host.state()
+        if missing := [xen_name for xen_name in names.values() if xen_name not in state.domains]:
+            raise TrialError(
+                f"Xen has no domain {missing[0]}; it has {', '.join(state.domains)}. Start it, or set xen_domain"
+            )
+        room_kib = state.free_kib + sum(state.domains[xen_name].current_kib for xen_name in names.values())
+        needed_kib = (self.experiment.pool_mib + self.experiment.reserve_mib) * KIB_PER_MIB
+        if needed_kib > room_kib:
+            raise TrialError(
+                f"pool_mib + reserve_mib is {needed_kib // KIB_PER_MIB}, and the host has "
+                f"{room_kib // KIB_PER_MIB} MiB for these guests; lower pool_mib"
+            )
+        host.restore(initial)
+        deadline_s = time.monotonic() + SETTLE_S
+        while far := [
+            name
+            for name, kib in initial.items()
+            if abs(host.state().domains[names[name]].current_kib - kib) > KIB_PER_MIB
+        ]:
+            if time.monotonic() > deadline_s:
+                raise TrialError(f"{', '.join(far)} did not reach the initial memory within {SETTLE_S:.0f} s")
+            time.sleep(0.5)
+            host.renew_lease()
+
+    def _start_work(self) -> None:
+        def start(work: Work) -> None:
+            argv = work.workload.command(
+                work.guest.parameters,
+                duration_s=self.experiment.duration_s,
+                seed=self.trial.seed,
+                directory=WORKLOAD_DIR,
+            )
+            work.first = work.client.newest.sample if work.client.newest else None
+            work.started = Stamp.now()
+            try:
+                work.process = work.client.run(argv)
+            except ConnectionFailed as error:
+                work.fault = str(error)
+
+        self.watch("starting the work in all guests")
+        with ThreadPoolExecutor(len(self._works)) as pool:
+            list(pool.map(start, self._works))
+        for work in self._works:
+            self.writer.event("work_started", guest=work.guest.name, detail=work.workload.name)
+
+    def _balance(self, source: XenSource, host: XenHost, policy: Policy) -> None:
+        limits = Limits(period_s=self.experiment.period_s, allow_swap=True)
+        began_s = time.monotonic()
+        until_s = began_s + self.experiment.duration_s + GRACE_S
+
+        def record(tick: Tick) -> None:
+            self.writer.tick(tick.view, tick.allocation, policy, tick.plan, tick.outcome, tick.timing, names=tick.names)
+            self._note_movement(tick)
+            self.watch(self._seen(time.monotonic() - began_s, tick))
+
+        balance(
+            source, host, policy, Governor(limits), clock=SystemClock(), period_s=self.experiment.period_s,
+            record=record, go_on=lambda: self._working() and time.monotonic() < until_s,
+        )  # fmt: skip
+        for work in self._works:
+            if work.process and not work.process.ended:
+                work.fault = f"it had not ended {GRACE_S:.0f} s after the trial's time"
+                work.process.close()
+
+    def _working(self) -> bool:
+        return any(work.process is not None and not work.process.ended for work in self._works)
+
+    def _note_movement(self, tick: Tick) -> None:
+        for work in self._works:
+            kib = float(tick.view.current_kib[tick.view.names.index(work.guest.name)])
+            if math.isfinite(kib):
+                work.moved_kib += abs(kib - work.last_kib) if math.isfinite(work.last_kib) else 0.0
+                work.last_kib = kib
+
+    def _seen(self, elapsed_s: float, tick: Tick) -> str:
+        sizes = ", ".join(
+            f"{name} {kib / KIB_PER_MIB:.0f}" for name, kib in zip(tick.view.names, tick.view.current_kib, strict=True)
+        )
+        state = f", {tick.allocation.state}" if tick.allocation.state else ""
+        return f"{elapsed_s:.0f} of {self.experiment.duration_s:.0f} s{state}; MiB: {sizes}"
+
+    def _rows(self, work: Work) -> Iterator[TrialRow]:
+        """One row a metric; a workload without any is a row all the same."""
+        status, reason = self._verdict(work)
+        duration_s = math.nan
+        if work.process and work.process.ended_s is not None:
+            duration_s = work.process.ended_s - work.process.started_s
+        output = work.process.stdout.decode(errors="replace") if work.process else ""
+        counters = self._counters(work)
+        for metric in work.workload.metrics or (None,):
+            row = {"status": status, "reason": reason, "duration_s": duration_s, **counters}
+            if metric is not None:
+                row |= {"metric": metric.name, "unit": metric.unit, "better": metric.better}
+                if status == "ok":
+                    try:
+                        row["value"] = metric.read(output)
+                    except ValueError as error:
+                        row |= {"status": "failed", "reason": str(error)}
+            yield self._row(work.guest, work.started or Stamp.now(), **row)
+
+    def _verdict(self, work: Work) -> tuple[str, str]:
+        """Status and reason of what a guest did."""
+        process = work.process
+        if process is None:
+            return "lost", work.fault or "the workload could not be started"
+        if work.fault:
+            return "timeout", work.fault
+        if process.exit_status is None:
+            return "lost", "the connection to the guest ended before the workload did"
+        if process.exit_status == 0:
+            return "ok", ""
+        last = process.stderr.decode(errors="replace").strip().splitlines()[-3:]
+        said = " | ".join(last) or "it said nothing"
+        if process.exit_status == KILLED and (self._counters(work)["oom_kills"] or 0) > 0:
+            return "oom", f"the guest's kernel killed it for want of memory; {said}"
+        return "failed", f"exit {process.exit_status}: {said}"
+
+    def _counters(self, work: Work) -> dict[str, float | None]:
+        newest = work.client.newest
+        moved = work.moved_kib / KIB_PER_MIB
+        if work.first is None or newest is None or newest.sample.mono_s < work.first.mono_s:
+            return {"balloon_moved_mib": moved, "oom_kills": None}
+        since = traffic(work.first, newest.sample)
+        return {
+            "balloon_moved_mib": moved,
+            **{column: _known(getattr(since, name)) for column, name in COUNTERS.items()},
+        }
+
+    def _row(self, guest: GuestConfig, started: Stamp, **values: object) -> TrialRow:
+        row = {"duration_s": 0.0, **values}
+        return TrialRow(guest=guest.name, workload=guest.workload, started=started, **row)  # type: ignore[arg-type]
+
+
+def _known(number: float) -> float | None:
+    return number if math.isfinite(number) else None

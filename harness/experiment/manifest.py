@@ -1,0 +1,83 @@
+"""What a run must remember of where it came from, so that it can be understood, and repeated, years later."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness.experiment.config import Experiment
+from harness.experiment.plan import plan
+
+PROJECT = Path(__file__).parents[2]
+PACKAGES = (
+    "ansible-core",
+    "ansible-runner",
+    "paramiko",
+    "numpy",
+    "pandas",
+    "scipy",
+    "matplotlib",
+    "seaborn",
+    "pydantic",
+)
+
+
+def manifest(run: str, experiment: Experiment, backend: str, xen: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that begins now; `xen` is what the backend tells of itself."""
+    return {
+        "run": run,
+        "backend": backend,
+        "experiment": experiment.resolved(),
+        "seeds": {f"{trial.block}-{trial.order} {trial.policy.label}": trial.seed for trial in plan(experiment)},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "git": source(),
+        "lock_sha256": hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest(),
+        "host": {
+            "cpu": _line_of("/proc/cpuinfo", "model name"),
+            "cores": os.cpu_count(),
+            "memory_kib": int(_line_of("/proc/meminfo", "MemTotal").split()[0]),
+            "kernel": platform.release(),
+            "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
+            "clocksource": _read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        },
+        "xen": dict(xen),
+    }
+
+
+def source() -> dict[str, Any]:
+    """Which source this is: commit, and whether anything was changed since; null outside a git checkout."""
+    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _line_of(path: str, key: str) -> str:
+    lines = Path(path).read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "0")
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
