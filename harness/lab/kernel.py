@@ -1,4 +1,4 @@
-"""Takes the uncompressed ELF kernel out of a bzImage (Linux, Documentation/arch/x86/boot.rst, fields of the setup header)."""
+"""Takes the uncompressed ELF kernel out of a bzImage (Linux, Documentation/arch/x86/boot.rst, the setup header)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ FIRST_GUEST_IP = 101
 PROBE_S = 20.0
 
 XEN_OPTIONS = (
-    f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning "
+    f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 "
+    "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning "
     # With a lazily switched FPU, TCG loses vector registers across context switches: programs die at random.
     "spec-ctrl=eager-fpu xpti=false"
 )
@@ -78,8 +79,9 @@ def arguments(
 def _common(accelerator: Accelerator, memory_mib: int, image: Image, kernel_words: str) -> list[str]:
     modules = f"{image.folder / 'vmlinux'} {KERNEL_OPTIONS} {kernel_words},{image.folder / 'initramfs'}"
     return [
-        QEMU, *accelerator.arguments, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-vga", "none",
-        "-smp", "2", "-m", str(memory_mib), "-kernel", str(image.folder / "xen"), "-append", XEN_OPTIONS, "-initrd", modules,
+        QEMU, *accelerator.arguments, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "-vga", "none", "-smp", "2", "-m", str(memory_mib),
+        "-kernel", str(image.folder / "xen"), "-append", XEN_OPTIONS, "-initrd", modules,
     ]  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def _cpu_model() -> str:
 
 
 def _kvm_boots(image: Image) -> bool:
-    """Boot Xen and dom0's kernel without any disk: does the initramfs come to speak?"""
+    """Whether Xen and dom0's kernel, booted without any disk, come as far as the initramfs."""
     with tempfile.TemporaryDirectory() as folder:
         console = Path(folder) / "console"
         command = _common(Accelerator(name="kvm", why=""), 512, image, "lab.name=probe")
@@ -143,7 +145,7 @@ class Monitor:
         self._stream.readline()  # the greeting
         self.execute("qmp_capabilities")
 
-    def execute(self, command: str, **parameters: Any) -> Any:
+    def execute(self, command: str, **parameters: object) -> Any:  # noqa: ANN401 - as JSON has it
         """Run a QMP command and return its answer; raises LabError when QEMU refuses."""
         self._stream.write(json.dumps({"execute": command, "arguments": parameters}) + "\n")
         self._stream.flush()

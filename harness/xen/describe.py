@@ -7,9 +7,16 @@ from collections.abc import Iterable
 from harness.xen.machine import Machine
 from harness.xen.ssh import connect
 
-WANTED = (
-    "release", "xen_version", "xen_caps", "xen_scheduler", "xen_commandline", "total_memory", "nr_cpus", "machine",
-)  # fmt: skip
+NAMES = {
+    "version": "xen_version",
+    "scheduler": "xen_scheduler",
+    "capabilities": "xen_caps",
+    "command_line": "xen_commandline",
+    "dom0_kernel": "release",
+    "total_memory_mib": "total_memory",
+    "cpus": "nr_cpus",
+}
+"""What the manifest calls it → what `xl info` does."""
 
 
 def xl_info(lines: Iterable[str]) -> dict[str, str]:
@@ -27,4 +34,4 @@ def describe(dom0: Machine) -> dict[str, str]:
     with connect(dom0) as connection:
         _, output, _ = connection.exec_command("xl info", timeout=60)
         told = xl_info(output.read().decode(errors="replace").splitlines())
-    return {f"xen_{name.removeprefix('xen_')}": told[name] for name in WANTED if name in told}
+    return {name: told[source] for name, source in NAMES.items() if source in told}
