@@ -285,7 +285,7 @@ def require_memory(shape: Shape) -> None:
     available_mib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) // 1024
     if shape.memory_mib + SPARE_MIB > available_mib and Lab.of(shape).state() is None:
         raise LabError(
-            f"the lab needs {shape.memory_mib} MiB (pool {shape.pool_mib} + reserve {shape.reserve_mib} + dom0 and Xen) "
+            f"the lab needs {shape.memory_mib} MiB (pool {shape.pool_mib} + reserve {shape.reserve_mib} + dom0, Xen) "
             f"and {SPARE_MIB} MiB must be left, but this machine has {available_mib} MiB available. Lower pool_mib."
         )
 
