@@ -15,7 +15,7 @@ from harness.xen.facts import UNKNOWN, Sample, SampleError, parse_sample, traffi
 from harness.xen.intake import Intake
 from harness.xen.machine import Machine
 from harness.xen.process import RemoteProcess
-from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, transport
+from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 
 SAMPLER = Path(__file__).with_name("sampler.pl")
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
@@ -131,10 +131,14 @@ class GuestClient:
             raise ConnectionFailed(f"{self.machine}: {argv[0]} could not be started ({error}). Try again.") from error
 
     def _open_channel(self) -> paramiko.Channel:
+        return self._transport().open_session(timeout=PATIENCE_S)
+
+    def _transport(self) -> paramiko.Transport:
+        """The connection, if there is one. Raises EOFError if not."""
         connection = self._connection
         if connection is None:
             raise EOFError("not connected now; the client is trying")
-        return transport(connection).open_session(timeout=PATIENCE_S)
+        return transport(connection)
 
     def _live(self) -> None:
         wait_s = FIRST_WAIT_S
@@ -160,12 +164,13 @@ class GuestClient:
             heard = self.newest
             with self._open_channel() as channel:
                 channel.settimeout(PATIENCE_S)
-                channel.exec_command(f"exec perl - {self.period_s:g}")
+                execute(channel, f"exec perl - {self.period_s:g}")
                 channel.sendall(SAMPLER.read_bytes() + b"__END__\n")
                 self._hear(channel)
                 if self._closing.is_set():
                     return
                 detail = channel.recv_stderr(1024).decode(errors="replace").strip()
+            self._transport()
             self._tell("sampler_ended", detail or "it may have been killed; it is started again")
             wait_s = FIRST_WAIT_S if self.newest is not heard else min(2 * wait_s, LONGEST_WAIT_S)
             self._closing.wait(wait_s)

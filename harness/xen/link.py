@@ -14,7 +14,7 @@ import paramiko
 
 from harness.xen.agent import BUSY, LOG, UNLED
 from harness.xen.machine import Machine
-from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, transport
+from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 
 AGENT = Path(__file__).with_name("agent.py")
 LONGEST_ANSWER = 1 << 24
@@ -55,7 +55,7 @@ class AgentLink:
             self._channel = transport(self._connection).open_session(timeout=PATIENCE_S)
             source = AGENT.read_bytes()
             self._channel.settimeout(PATIENCE_S)
-            self._channel.exec_command(shlex.join(["exec", "python3", "-I", "-c", _START, str(len(source))]))
+            execute(self._channel, shlex.join(["exec", "python3", "-I", "-c", _START, str(len(source))]))
             self._channel.sendall(source)
             # Not a byte more before it is ready: Python reads ahead.
             if "ready" not in (said := self._line(time.monotonic() + PATIENCE_S)):

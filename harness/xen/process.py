@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 import paramiko
 
+from harness.xen.ssh import execute
+
 KEEP_BYTES = 65536
 """Of each output stream the end is kept: a workload's result is its last line."""
 LONGEST_FIRST_LINE = 32
@@ -51,7 +53,7 @@ class RemoteProcess:
         self._ended = False
         self._channel = open_channel()
         try:
-            self._channel.exec_command(command_line(argv))
+            execute(self._channel, command_line(argv))
             self._channel.shutdown_write()
         except BaseException:
             self._channel.close()
@@ -111,8 +113,7 @@ class RemoteProcess:
             return False
         channel = self._open_channel()
         try:
-            channel.settimeout(timeout_s)
-            channel.exec_command(f"kill -s {signal} -- -{pid}")
+            execute(channel, f"kill -s {signal} -- -{pid}", timeout_s)
             return channel.status_event.wait(timeout_s) and channel.recv_exit_status() == 0
         finally:
             channel.close()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.pkey import UnknownKeyType
-from paramiko.ssh_exception import NoValidConnectionsError
 
 from harness.xen.machine import Machine
 
@@ -32,28 +32,31 @@ def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
         ConnectionFailed: there is none.
 
     """
+    key = _key(machine)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    tcp: socket.socket | None = None
     try:
         client.load_system_host_keys(str(machine.known_hosts))
+        tcp = socket.create_connection((machine.address, machine.port), timeout_s)
         client.connect(
             machine.address,
             port=machine.port,
             username=machine.user,
-            pkey=_key(machine),
+            pkey=key,
             allow_agent=False,
             look_for_keys=False,
-            timeout=timeout_s,
+            sock=tcp,
+            timeout=PATIENCE_S,
             banner_timeout=PATIENCE_S,
             auth_timeout=PATIENCE_S,
             channel_timeout=PATIENCE_S,
         )
         transport(client).set_keepalive(KEEPALIVE_S)
-    except ConnectionFailed:
+    except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
         client.close()
-        raise
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        client.close()
+        if tcp is not None:
+            tcp.close()
         raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error)}") from error
     return client
 
@@ -61,6 +64,8 @@ def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
 def _key(machine: Machine) -> paramiko.PKey:
     try:
         return paramiko.PKey.from_path(machine.key_file)
+    except OSError as error:
+        raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error)}") from error
     except (ValueError, TypeError, UnknownKeyType, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
         raise ConnectionFailed(
             f"{machine}: {machine.key_file} is no key that can be used: {error} "
@@ -81,6 +86,22 @@ def transport(client: paramiko.SSHClient) -> paramiko.Transport:
     return found
 
 
+def execute(channel: paramiko.Channel, command: str, timeout_s: float = PATIENCE_S) -> None:
+    """Start a command on a fresh channel; paramiko alone would wait for the answer without end.
+
+    Raises:
+        paramiko.SSHException: refused, or not answered in time.
+
+    """
+    watchdog = threading.Timer(timeout_s, channel.close)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        channel.exec_command(command)
+    finally:
+        watchdog.cancel()
+
+
 def _cause_and_remedy(machine: Machine, error: Exception) -> str:
     match error:
         case paramiko.BadHostKeyException():
@@ -95,9 +116,9 @@ def _cause_and_remedy(machine: Machine, error: Exception) -> str:
             )
         case OSError() if error.filename is not None:
             return f"{error.filename}: {error.strerror}. Give a file that can be read."
-        case NoValidConnectionsError() | ConnectionRefusedError():
+        case ConnectionRefusedError():
             return "nothing listens there. Start the machine and its SSH server, or correct address and port."
-        case TimeoutError() | socket.gaierror():
+        case OSError():
             return f"it cannot be reached ({error}). Check that it runs, its address and the network."
         case paramiko.SSHException() if "known_hosts" in str(error):
             return (
