@@ -92,13 +92,17 @@ class Bindings:
         value = self._xs.read("", f"/local/domain/{domid}/{key}")
         return None if value is None else value.decode(errors="replace")
 
-    def set_max(self, domid: int, kib: int) -> None:
+    def cap(self, domid: int, kib: int) -> None:
         """Set the most that a domain may have."""
         self._xc.domain_setmaxmem(domid, kib)
 
-    def set_target(self, domain: Facts, kib: int, video_kib: int) -> None:
-        """Tell a domain's balloon where to go, and Xen too where it fills the domain's pages on demand."""
-        if domain["hvm"]:
+    def aim(self, domain: Facts, kib: int, video_kib: int) -> None:
+        """Set a target as `xl mem-set` does: Xen's own limit first, in both directions, then the word to the balloon.
+
+        So a guest that is to shrink and does not can at least never grow again.
+        """
+        self.cap(domain["domid"], kib + SLACK_KIB)
+        if domain["hvm"]:  # Xen fills its pages on demand, up to this
             self._xc.domain_set_target_mem(domain["domid"], kib - video_kib + SLACK_KIB)
         self._xs.write("", f"/local/domain/{domain['domid']}/memory/target", str(kib - video_kib))
 
@@ -133,12 +137,12 @@ class Tools:
         except RefusedError:
             return None
 
-    def set_max(self, domid: int, kib: int) -> None:
-        """Set the most that a domain may have; `xl mem-max` adds the slack itself."""
-        _run("xl", "mem-max", str(domid), f"{kib - SLACK_KIB}k")
+    def cap(self, domid: int, kib: int) -> None:
+        """Not with `xl`, whose mem-max changes for good what the domain was created with."""
+        raise RefusedError("a cap needs Xen's Python bindings")
 
-    def set_target(self, domain: Facts, kib: int, video_kib: int) -> None:
-        """Tell a domain's balloon where to go."""
+    def aim(self, domain: Facts, kib: int, video_kib: int) -> None:
+        """Set a target, and Xen's limit with it."""
         _run("xl", "mem-set", str(domain["domid"]), f"{kib}k")
 
 
@@ -172,7 +176,7 @@ class Agent:
         """None: there is nothing to undo."""
         self.safe_kib: dict[str, int] = {}
         self.ended = False
-        self._constants: dict[tuple[int, str], int | None] = {}
+        self._video: dict[int, int] = {}
 
     def answer(self, line: bytes) -> Facts:
         """One request's answer, as a mapping; a request that makes no sense has one too."""
@@ -205,7 +209,7 @@ class Agent:
             if name is None or not NAME.fullmatch(name):
                 continue  # being built or torn down, or none that could be asked for
             domain["target_kib"] = self._figure(domain["domid"], "memory/target")
-            domain["static_max_kib"] = self._constant(domain["domid"], "memory/static-max")
+            domain["static_max_kib"] = self._figure(domain["domid"], "memory/static-max")
             if domain["target_kib"] is not None:
                 domain["target_kib"] += self._video_kib(domain["domid"])
             domain["disks_kib"] = _disks_kib(domain["domid"])
@@ -217,7 +221,7 @@ class Agent:
         return self._each(_sizes(request, "targets_kib"), self._aim)
 
     def _cap(self, request: Facts) -> Facts:
-        return self._each(_sizes(request, "caps_kib"), lambda domain, kib: self._xen.set_max(domain["domid"], kib))
+        return self._each(_sizes(request, "caps_kib"), lambda domain, kib: self._xen.cap(domain["domid"], kib))
 
     def _lease(self, request: Facts) -> Facts:
         seconds = request.get("seconds", self._lease_s)
@@ -260,26 +264,18 @@ class Agent:
         return {"applied_kib": applied, "failed": failed}
 
     def _aim(self, domain: Facts, kib: int) -> None:
-        """As `xl mem-set` does it: Xen's own limit first, at once in both directions, then the word to the balloon.
-
-        So a guest that is to shrink and does not can at least never grow again.
-        """
         domid = domain["domid"]
-        most_kib = self._constant(domid, "memory/static-max")
+        most_kib = self._figure(domid, "memory/static-max")
         video_kib = self._video_kib(domid)
         if most_kib is not None and kib - video_kib > most_kib:
             raise RefusedError(f"{kib} KiB is above the {most_kib} KiB (maxmem) that it was created with")
-        self._xen.set_max(domid, kib + SLACK_KIB)
-        self._xen.set_target(domain, kib, video_kib)
+        self._xen.aim(domain, kib, video_kib)
 
     def _video_kib(self, domid: int) -> int:
-        return self._constant(domid, "memory/videoram") or 0
-
-    def _constant(self, domid: int, key: str) -> int | None:
-        """What stays the same as long as the domain lives; Xen gives no domid twice before 32,752 others."""
-        if self._constants.get((domid, key)) is None:
-            self._constants[domid, key] = self._figure(domid, key)
-        return self._constants[domid, key]
+        """Stays the same as long as the domain lives; Xen gives no domid twice before 32,752 others."""
+        if domid not in self._video:
+            self._video[domid] = self._figure(domid, "memory/videoram") or 0
+        return self._video[domid]
 
     def _figure(self, domid: int, key: str) -> int | None:
         text = self._xen.read(domid, key)

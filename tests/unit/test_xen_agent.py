@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.xen import agent as agent_module
-from harness.xen.agent import BUSY, LEASE_OUT, SLACK_KIB, UNLED, Agent, serve
+from harness.xen.agent import BUSY, LEASE_OUT, SLACK_KIB, UNLED, Agent, Bindings, serve
 
 SAFE = {"g1": 300_000, "g2": 300_000}
 
@@ -42,12 +42,12 @@ class FakeXen:
     def read(self, domid: int, key: str) -> str | None:
         return self.store.get((domid, key))
 
-    def set_max(self, domid: int, kib: int) -> None:
-        if domid == 2 and kib == 666 + SLACK_KIB:
-            raise OSError("hypercall failed")
+    def cap(self, domid: int, kib: int) -> None:
         self.max_kib[domid] = kib
 
-    def set_target(self, domain: Mapping[str, Any], kib: int, video_kib: int) -> None:
+    def aim(self, domain: Mapping[str, Any], kib: int, video_kib: int) -> None:
+        if kib == 666:
+            raise OSError("hypercall failed")
         self.store[domain["domid"], "memory/target"] = str(kib - video_kib)
         self.sent.append((domain["domid"], kib))
 
@@ -80,10 +80,9 @@ def test_state_tells_what_xen_has_and_gives_every_domain_and_leaves_out_what_has
     assert said["domains"]["Domain-0"]["target_kib"] is None
 
 
-def test_set_moves_the_target_and_xens_own_limit_with_it(told: Told) -> None:
+def test_set_moves_the_target(told: Told) -> None:
     assert told("set", targets_kib={"g1": 200_000}) == {"applied_kib": {"g1": 200_000}, "failed": {}}
     assert told.xen.store[1, "memory/target"] == "200000"
-    assert told.xen.max_kib[1] == 200_000 + SLACK_KIB
 
 
 def test_those_that_shrink_come_first(told: Told) -> None:
@@ -105,12 +104,39 @@ def test_a_target_above_what_the_domain_was_created_for_is_refused(told: Told) -
     assert told.xen.sent == []
 
 
-def test_video_memory_counts_for_xens_limit_and_not_for_the_balloon(told: Told) -> None:
+def test_video_memory_is_part_of_a_target_but_not_of_what_the_balloon_is_told(told: Told) -> None:
     told.xen.store[1, "memory/videoram"] = "8192"
     told("set", targets_kib={"g1": 208_192})
     assert told.xen.store[1, "memory/target"] == "200000"
-    assert told.xen.max_kib[1] == 208_192 + SLACK_KIB
     assert told("state")["domains"]["g1"]["target_kib"] == 208_192
+
+
+class Calls:
+    """Xen's bindings, as far as what is called on them."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[object, ...]] = []
+
+    def xc(self) -> Calls:
+        return self
+
+    xs = xc
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: self.made.append((name, *args))
+
+
+@pytest.mark.parametrize("hvm", [False, True])
+def test_xens_own_limit_moves_before_the_balloon_is_told(monkeypatch: pytest.MonkeyPatch, hvm: bool) -> None:
+    calls = Calls()
+    monkeypatch.setattr(agent_module, "_bindings", lambda: (calls, calls))
+    Bindings().aim({"domid": 5, "hvm": hvm}, 200_000, 8_000)
+    on_demand = [("domain_set_target_mem", 5, 192_000 + SLACK_KIB)] if hvm else []
+    assert calls.made == [
+        ("domain_setmaxmem", 5, 200_000 + SLACK_KIB),
+        *on_demand,
+        ("write", "", "/local/domain/5/memory/target", "192000"),
+    ]
 
 
 def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
@@ -202,8 +228,8 @@ sys.path[:0] = [{tests!r}, {root!r}]
 from harness.xen import agent
 from tests.unit.test_xen_agent import FakeXen
 class Bindings(FakeXen):
-    def set_target(self, domain, kib, video_kib):
-        super().set_target(domain, kib, video_kib)
+    def aim(self, domain, kib, video_kib):
+        super().aim(domain, kib, video_kib)
         with open({sent!r}, "a") as sent:
             print(domain["name"], kib, file=sent)
 agent.LOCK, agent.LOG, agent.Bindings = Path({lock!r}), Path({log!r}), Bindings
