@@ -234,15 +234,18 @@ class XenHost:
             if self._closing.is_set():
                 return
             try:
-                self._link = self._connected()
+                link = self._connected()
             except ConnectionFailed as error:
                 self._why = str(error)
                 self._events("host_unreachable", "", self._why)
                 self._closing.wait(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
+                if self._closing.is_set():  # too late: nobody waits for it any more
+                    link.close()
+                    return
                 self._lost.clear()
-                wait_s = FIRST_WAIT_S
+                self._link, wait_s = link, FIRST_WAIT_S
 
 
 def _domain(facts: Mapping[str, Any]) -> Domain:
