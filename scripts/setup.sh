@@ -8,6 +8,7 @@ python=/usr/bin/python3   # the distribution's: other interpreters on the path h
 venv=$root/.venv
 cache=$root/.cache
 export LC_ALL=C.UTF-8     # Ansible refuses to start without UTF-8
+export PYTHONUNBUFFERED=1  # what Ansible prints is seen at once, in a pipe too
 
 say() { printf 'ballast: %s\n' "$*"; }
 

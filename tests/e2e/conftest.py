@@ -1,0 +1,68 @@
+"""One lab for all end-to-end tests: built, provisioned and run by the playbook, as a user does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.experiment.config import Experiment, load_experiment
+from harness.experiment.site import Site, from_inventory
+from harness.lab import access
+from harness.lab.lab import Lab
+
+PROJECT = Path(__file__).parents[2]
+SMOKE = PROJECT / "tests" / "e2e" / "smoke.yml"
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lived:
+    """The lab, up and provisioned, and what the playbook left in its results."""
+
+    lab: Lab
+    run: Path
+    printed: str
+    experiment: Experiment
+    site: Site
+
+    def ask(self, machine: str, *command: str) -> str:
+        """Run a command on a machine of the lab and return what it prints."""
+        argv = [*access.ssh_command(self.lab, machine), *command]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    def restore(self) -> None:
+        """Put the lab back to its snapshot, and wait until all of it answers."""
+        self.lab.restore()
+        state = self.lab.state()
+        assert state is not None
+        access.wait(state.ports, lambda _: None)
+
+
+def playbook(*arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook in the checkout, as a user does."""
+    command = [str(BIN / "ansible-playbook"), *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=timeout_s)
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    """Run the smoke experiment from nothing to the report; the lab stays up for the tests that follow."""
+    results = tmp_path_factory.mktemp("results")
+    variables = ["-e", f"experiment={SMOKE}", "-e", f"results={results}", "-e", "lab_keep=true"]
+    done = playbook("run-experiment.yml", *variables)
+    try:
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        lab = Lab.running()
+        assert lab is not None
+        experiment = load_experiment(SMOKE)
+        (run,) = (results / "smoke").iterdir()
+        site = from_inventory([lab.inventory], experiment)
+        yield Lived(lab=lab, run=run, printed=done.stdout, experiment=experiment, site=site)
+    finally:
+        if (lab := Lab.running()) is not None:
+            lab.down()

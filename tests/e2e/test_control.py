@@ -1,0 +1,175 @@
+"""What keeps the guests safe when something ends that should not: on real Xen, with real signals."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.governor import Plan, Step
+from harness.records import RunFolder, read_run
+from harness.xen.client import GuestClient
+from harness.xen.host import XenHost
+from harness.xen.ssh import ConnectionFailed, connect
+from tests.e2e.conftest import SMOKE, Lived
+
+pytestmark = pytest.mark.lab
+
+SAFE_KIB = {"g1": 288 * 1024, "g2": 288 * 1024}
+
+
+def until(true: Callable[[], object], timeout_s: float, what: str) -> None:
+    """Wait for something to become true."""
+    deadline_s = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.2)
+
+
+def xl_list_mib(lived: Lived) -> dict[str, int]:
+    """What `xl list` says that each domain has."""
+    rows = [line.split() for line in lived.ask("dom0", "xl", "list").splitlines()[1:]]
+    return {row[0]: int(row[2]) for row in rows}
+
+
+def host(lived: Lived, **options: float) -> XenHost:
+    return XenHost(lived.site.dom0, lived.site.guests, safe_kib=SAFE_KIB, **options)
+
+
+def plan(**targets_kib: int) -> Plan:
+    steps = tuple(
+        Step(guest=guest, from_kib=0, target_kib=kib, asked_kib=kib, reason="test")
+        for guest, kib in targets_kib.items()
+    )
+    return Plan(steps=steps, held={})
+
+
+def test_what_the_arbiter_reads_back_is_what_xl_list_says(lived: Lived) -> None:
+    lived.restore()
+    with host(lived) as xen:
+        assert xen.apply(plan(g2=240 * 1024)).failed == {}
+        until(lambda: xen.state().domains["g2"].current_kib <= 240 * 1024, 30, "g2 at 240 MiB")
+        told = {name: round(domain.current_kib / 1024) for name, domain in xen.state().domains.items()}
+        assert {name: mib for name, mib in told.items() if name in SAFE_KIB} == {
+            name: mib for name, mib in xl_list_mib(lived).items() if name in SAFE_KIB
+        }
+    until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 back at its safe target")
+
+
+def test_dom0_sets_the_safe_targets_when_the_controller_is_killed(lived: Lived) -> None:
+    lived.restore()
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from tests.e2e.test_control import host, plan\n"
+        "from tests.e2e.conftest import SMOKE, Lived\n"
+        "from harness.experiment.config import load_experiment\n"
+        "from harness.experiment.site import from_inventory\n"
+        "from harness.lab.lab import Lab\n"
+        "lab = Lab.running()\n"
+        "experiment = load_experiment(SMOKE)\n"
+        "site = from_inventory([lab.inventory], experiment)\n"
+        "xen = host(Lived(lab=lab, run=Path(), printed='', experiment=experiment, site=site))\n"
+        "xen.start()\n"
+        "xen.apply(plan(g2=220 * 1024))\n"
+        "print('applied', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    project = SMOKE.parents[2]
+    with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True) as controller:
+        assert controller.stdout is not None
+        assert controller.stdout.readline() == "applied\n"
+        until(lambda: xl_list_mib(lived)["g2"] == 220, 30, "g2 at its target")
+        controller.send_signal(signal.SIGKILL)
+    until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 at its safe target, set by dom0")
+
+
+def test_dom0_sets_the_safe_targets_when_the_lease_runs_out(lived: Lived) -> None:
+    lived.restore()
+    with host(lived, lease_s=3.0) as xen:
+        xen.apply(plan(g2=230 * 1024))
+        until(lambda: xl_list_mib(lived)["g2"] in (230, 288), 30, "g2 moved")
+        until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 at its safe target without a word from us")
+
+
+def test_a_machine_with_another_host_key_is_refused(lived: Lived, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    kind, key = (tmp_path / "other.pub").read_text().split()[:2]
+    dom0 = lived.site.dom0
+    (tmp_path / "known_hosts").write_text(f"[{dom0.address}]:{dom0.port} {kind} {key}\n")
+    with pytest.raises(ConnectionFailed, match="host key"):
+        connect(replace(dom0, known_hosts=tmp_path / "known_hosts"))
+
+
+def test_the_sampler_keeps_talking_and_forks_nothing(lived: Lived) -> None:
+    lived.restore()
+    with GuestClient(lived.site.guests[0], period_s=0.5) as client:
+        assert client.wait_for_sample(60)
+        assert client.newest is not None
+        first = client.newest.sample
+        before = int(lived.ask("g1", "grep", "^processes", "/proc/stat").split()[1])
+        time.sleep(10)
+        assert client.newest.sample.seq - first.seq >= 10
+        assert client.age_s(time.monotonic()) < 3
+        started = int(lived.ask("g1", "grep", "^processes", "/proc/stat").split()[1]) - before
+        # Twenty samples; what was started is the two ssh sessions that asked.
+        assert started < 12
+
+
+def trials(lived: Lived, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "harness", "trials", str(SMOKE), f"--inventory={lived.lab.inventory}"]
+    return subprocess.Popen(
+        [*command, "--out", str(out)], cwd=SMOKE.parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ticks(out: Path) -> int:
+    return sum(len(path.read_text().splitlines()) for path in out.glob("smoke/*/trials/*/decisions.jsonl"))
+
+
+def test_a_run_that_was_killed_goes_on_and_one_that_was_stopped_is_safe(lived: Lived, tmp_path: Path) -> None:
+    killed = trials(lived, tmp_path)
+    until(lambda: ticks(tmp_path) >= 3, 90, "a trial in flight")
+    killed.kill()
+    killed.communicate()
+
+    stopped = trials(lived, tmp_path)
+    until(lambda: ticks(tmp_path) >= 5, 90, "the same trial in flight again")
+    stopped.send_signal(signal.SIGINT)
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, said
+    assert "goes on" in said
+    assert {name: xl_list_mib(lived)[name] for name in SAFE_KIB} == {"g1": 288, "g2": 288}
+
+    last = trials(lived, tmp_path)
+    printed, said = last.communicate(timeout=240)
+    assert last.returncode == 0, said
+    (folder,) = (tmp_path / "smoke").iterdir()
+    assert Path(printed.strip()) == folder
+    run = read_run(folder)
+    assert RunFolder.open(folder).finished() == {(1, 1), (1, 2)}
+    assert set(run.trials.status) == {"ok"}
+    assert "attempt_discarded" in set(run.events.event)
+
+
+def test_a_workload_that_dies_is_a_row_with_its_reason(lived: Lived, tmp_path: Path) -> None:
+    running = trials(lived, tmp_path)
+    until(lambda: ticks(tmp_path) >= 3, 90, "a trial in flight")
+    lived.ask("g1", "pkill", "-KILL", "-f", "mono.py")
+    _, said = running.communicate(timeout=240)
+    assert running.returncode == 1, said
+    (folder,) = (tmp_path / "smoke").iterdir()
+    failed = read_run(folder).trials.query("status == 'failed' and guest == 'g1'")
+    assert len(failed) > 0
+    assert failed.value.isna().all()
+    assert failed.reason.str.contains("exit 137").all()
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert all(re.fullmatch(r"\d{4}-.*", line["utc"]) for line in lines)
