@@ -6,8 +6,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+
+import paramiko
 
 from harness.balancer import SystemClock, Tick, balance
 from harness.experiment.config import Experiment
@@ -32,6 +34,7 @@ SETTLE_S = 60.0
 """For the guests to reach the initial split before the work begins."""
 GRACE_S = 60.0
 """After the trial's time: a guest that thrashes needs it to say how it fared."""
+STOP_S = 10.0
 KILLED = 137
 COUNTERS = {
     "major_faults": "major_faults",
@@ -86,6 +89,7 @@ class LiveTrial:
                 host, source = self._connect(stack)
                 self._settle(host)
                 self.writer.begin()
+                stack.callback(self._stop_work)
                 self._start_work()
                 self._balance(source, host, self.trial.policy.make())
                 return [row for work in self._works for row in self._rows(work)]
@@ -190,7 +194,14 @@ class LiveTrial:
         for work in self._works:
             if work.process and not work.process.ended:
                 work.fault = f"it had not ended {GRACE_S:.0f} s after the trial's time"
-                work.process.close()
+
+    def _stop_work(self) -> None:
+        """Whatever ends the trial, no workload of it goes on in a guest."""
+        for work in self._works:
+            if work.process is not None and not work.process.ended:
+                # A guest that cannot be told is one whose connection, or whose whole lab, has gone.
+                with suppress(paramiko.SSHException, OSError, EOFError):
+                    work.process.kill(timeout_s=STOP_S)
 
     def _working(self) -> bool:
         return any(work.process is not None and not work.process.ended for work in self._works)
