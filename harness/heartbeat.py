@@ -1,37 +1,51 @@
-"""Says every few seconds what still runs: `python -m harness.heartbeat`, told on standard input, a task a line.
+"""Prints for a playbook what its tasks cannot: `python -m harness.heartbeat SOCKET`, on the playbook's standard output.
 
-An empty line is silence; the end of the input is the end.
+Lines of progress arrive as datagrams on SOCKET. On standard input the callback plugin tells which task runs; when
+nothing was printed for a while, that is printed with the seconds it has lasted. The end of the input is the end.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 import time
 
 from harness.owner import wait_readable
-from harness.progress import EVERY_S, open_stream
+from harness.progress import EVERY_S, LONGEST_LINE
 
 
-def main() -> None:
-    """Count until nobody tells any more."""
+def main(path: str) -> None:
+    """Print until nobody tells any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the playbook's Ctrl-C ends our input
-    stream = open_stream()  # Ansible keeps its own standard output from what it starts
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(path)
     task, since_s, rest = "", time.monotonic(), b""
+    spoke_s = since_s
     while True:
-        if not wait_readable([0], EVERY_S):
-            if task:
-                print(f"  … {task} ({time.monotonic() - since_s:.0f} s)", file=stream, flush=True)
-            continue
-        chunk = os.read(0, 65536)
-        if not chunk:
-            return
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines:
-            said = lines[-1].decode(errors="replace")
-            since_s = since_s if said == task else time.monotonic()
-            task = said
+        ready = wait_readable([0, listener.fileno()], max(0.1, spoke_s + EVERY_S - time.monotonic()))
+        if listener.fileno() in ready:
+            say(listener.recv(4 * LONGEST_LINE).decode(errors="replace"))
+            spoke_s = time.monotonic()
+        if 0 in ready:
+            chunk = os.read(0, 65536)
+            if not chunk:
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            if lines:
+                said = lines[-1].decode(errors="replace")
+                spoke_s = time.monotonic()
+                task, since_s = said, since_s if said == task else spoke_s
+        if not ready and task:
+            spoke_s = time.monotonic()
+            say(f"  … {task} ({spoke_s - since_s:.0f} s)")
+
+
+def say(line: str) -> None:
+    """Print one line, whatever is in it."""
+    print("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,38 +1,46 @@
 """Progress for the person who waits.
 
-Inside an Ansible task standard output is kept back until the task ends. A line of progress therefore goes to where the
-playbook itself prints: standard output of the ansible-playbook above us, if there is one, else our standard error.
+Inside an Ansible task, standard output is kept back until the task ends. The playbook's callback plugin therefore starts
+a process that shares its standard output (`harness/heartbeat.py`) and tells us in an environment variable how to reach
+it. Where there is none, lines go to standard error.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TextIO
-
-from harness.owner import playbook_pid
 
 EVERY_S = 8.0
 """A person should never wait longer than this for a sign of life."""
+SOCKET_VARIABLE = "BALLAST_PROGRESS_SOCKET"
+LONGEST_LINE = 1000
 
 
-def open_stream() -> TextIO:
-    """Where lines of progress go."""
-    if (pid := playbook_pid()) is not None:
+def printer() -> Callable[[str], None]:
+    """Return what prints a line where the person sees it."""
+    if path := os.environ.get(SOCKET_VARIABLE):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with suppress(OSError):
-            return Path(f"/proc/{pid}/fd/1").open("a", buffering=1)
-    return sys.stderr
+            listener.connect(path)
+            return lambda line: listener.sendall(line[:LONGEST_LINE].encode()) if line else None
+    return to_standard_error
+
+
+def to_standard_error(line: str) -> None:
+    """Print a line there."""
+    sys.stderr.write(line + "\n")
 
 
 class Progress:
     """Says what goes on. Repeats the last line, with the seconds it has lasted, when nothing new comes for a while."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or open_stream()
+    def __init__(self, write: Callable[[str], None] | None = None) -> None:
+        self._write = write or printer()
         self._start_s = time.monotonic()
         self._lock = threading.Lock()
         self._last = ""
@@ -47,7 +55,7 @@ class Progress:
     def _print(self, line: str) -> None:
         elapsed_s = time.monotonic() - self._start_s
         with suppress(OSError, ValueError):  # nobody reads any more: the work goes on
-            print(f"  [{elapsed_s:5.0f} s] {line}", file=self._stream, flush=True)
+            self._write(f"  [{elapsed_s:5.0f} s] {line}")
 
     @contextmanager
     def alive(self, more: Callable[[], str] | None = None) -> Iterator[None]:

@@ -1,13 +1,16 @@
-"""A line every few seconds while a remote task runs: a person who watches is never left in silence.
+"""A line every few seconds while a task runs, and the lines of progress that tasks on this machine send.
 
-The counting is done in a process of its own (`python -m harness.heartbeat`): a thread here could hold a lock at the
-moment Ansible forks a worker.
+Both are printed by a process of its own (`harness/heartbeat.py`): a thread here could hold a lock at the moment Ansible
+forks a worker.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,11 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 
 PROJECT = Path(__file__).resolve().parents[2]
+STANDARD_OUTPUT = 1  # Ansible keeps it from what it starts, unless it is handed over
 
 
 class CallbackModule(CallbackBase):
-    """Tells the heartbeat which task runs, and when it has ended."""
+    """Tells the heartbeat which task runs, and when something was printed."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -26,29 +30,31 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._folder = tempfile.mkdtemp(prefix="ballast-")
+        path = str(Path(self._folder) / "progress")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.heartbeat"], cwd=PROJECT, stdin=subprocess.PIPE, text=True
+            [sys.executable, "-m", "harness.heartbeat", path],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=STANDARD_OUTPUT,
+            text=True,
         )
+        os.environ["BALLAST_PROGRESS_SOCKET"] = path
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, task: Any) -> None:
         stream = self._process.stdin
         with suppress(OSError, ValueError):  # a heartbeat that has ended is missed by nobody
             if stream is not None:
-                stream.write(line + "\n")
+                stream.write(task.get_name().strip() + "\n")
                 stream.flush()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Begin to count, unless the task speaks for itself: those on this machine print their own progress."""
-        self._tell(task.get_name().strip())
-
-    def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        """Be silent about tasks on this machine."""
-        if host.get_name() == "localhost":
-            self._tell("")
+        """Begin to count."""
+        self._tell(task)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Something was printed just now."""
-        self._tell(result.task.get_name().strip())
+        self._tell(result.task)
 
     v2_runner_item_on_ok = v2_runner_on_ok
 
@@ -58,3 +64,4 @@ class CallbackModule(CallbackBase):
             if self._process.stdin is not None:
                 self._process.stdin.close()
             self._process.wait(5)
+        shutil.rmtree(self._folder, ignore_errors=True)
