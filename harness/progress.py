@@ -1,8 +1,8 @@
 """Progress for the person who waits.
 
-Inside an Ansible task, standard output is kept back until the task ends. The playbook's callback plugin therefore starts
-a process that shares its standard output (`harness/heartbeat.py`) and tells us in an environment variable how to reach
-it. Where there is none, lines go to standard error.
+Inside an Ansible task, standard output is kept back until the task ends. The callback plugin of the playbook therefore
+starts a process that shares its standard output (`harness/heartbeat.py`) and tells us in an environment variable how to
+reach it. Where there is none, lines go to standard error.
 """
 
 from __future__ import annotations
