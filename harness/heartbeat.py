@@ -15,6 +15,8 @@ import time
 from harness.owner import wait_readable
 from harness.progress import EVERY_S, LONGEST_LINE
 
+PATIENCE_S = EVERY_S + 1.5  # what speaks for itself comes first
+
 
 def main(path: str) -> None:
     """Print until nobody tells any more."""
@@ -24,7 +26,7 @@ def main(path: str) -> None:
     task, since_s, rest = "", time.monotonic(), b""
     spoke_s = since_s
     while True:
-        ready = wait_readable([0, listener.fileno()], max(0.1, spoke_s + EVERY_S - time.monotonic()))
+        ready = wait_readable([0, listener.fileno()], max(0.1, spoke_s + PATIENCE_S - time.monotonic()))
         if listener.fileno() in ready:
             say(listener.recv(4 * LONGEST_LINE).decode(errors="replace"))
             spoke_s = time.monotonic()

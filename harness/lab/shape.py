@@ -15,6 +15,8 @@ from harness.lab.qemu import DOM0_MIB, PER_GUEST_MIB, XEN_MIB
 ROLES = ("xen_host", "xen_guest", "workload")
 """What provisioning applies; a snapshot taken after it is only good for the same roles."""
 
+CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+"""Folders of tools, which change nothing about a lab."""
 MOST_GUESTS = 12
 """Each guest has two disks, and the emulated machine takes 28 devices."""
 
@@ -50,7 +52,7 @@ class Shape:
         sources = [PROJECT / "workloads", PROJECT / "playbooks" / "provision.yml", *roles]
         for source in sources:
             for path in [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file()):
-                if "__pycache__" not in path.parts:
+                if not CACHES & {*path.parts}:
                     digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
         return digest.hexdigest()[:12]
 
