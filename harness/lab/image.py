@@ -18,6 +18,7 @@ from harness.lab import kernel
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = PROJECT / "roles" / "lab" / "files"
+SOURCES = PROJECT / "workloads"
 
 PACKAGES = (
     "linux-image-amd64", "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "xenstore-utils",
@@ -46,7 +47,8 @@ class ImageSpec:
     def key(self) -> str:
         """Sixteen hex digits that change whenever the image would."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
-        for path in [Path(kernel.__file__), *sorted(p for p in FILES.rglob("*") if p.is_file())]:
+        files = sorted(path for path in FILES.rglob("*") if path.is_file())
+        for path in [Path(kernel.__file__), *files, *sorted(SOURCES.glob("*.py"))]:
             digest.update(f"{path.name}\0".encode() + path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -124,7 +126,8 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
         '--customize-hook="$LAB_FILES/customize-image" "$1"', "--format=null", spec.suite, "-", *spec.mirrors,
     ]  # fmt: skip
     environment = os.environ | {
-        "LAB_FILES": str(FILES), "LAB_OUT": str(out), "LAB_PYTHON": sys.executable, "LAB_SIZE": f"{spec.size_mib}M",
+        "LAB_FILES": str(FILES), "LAB_SOURCES": str(SOURCES), "LAB_OUT": str(out), "LAB_PYTHON": sys.executable,
+        "LAB_SIZE": f"{spec.size_mib}M",
         "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     log = cache_root() / "image-build.log"
