@@ -1,32 +1,30 @@
-"""`ballast`: every command. This and `cli_lab` are the only places that print."""
+"""`ballast`: all commands together. The `cli*` modules are the only places that print."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
-import reports
-from harness import cli_lab, doctor
-from harness.experiment import runner, site
-from harness.experiment.config import load_experiment
+from harness import cli_lab, cli_live, cli_show, cli_trials
 from harness.experiment.document import ConfigError
-from harness.experiment.workloads import load_workloads
 from harness.lab.image import LabError
-from harness.owner import on_death, playbook_pid
 from harness.policies import PolicyError
-from harness.progress import Progress
 from harness.records import RecordsError
 from harness.view import ViewError
+from harness.xen.host import HostError
 from harness.xen.ssh import ConnectionFailed
 
-DONE, SOME_TRIAL_FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-USER_ERRORS = (ConfigError, PolicyError, ViewError, RecordsError, LabError, ConnectionFailed, reports.ReportError)
+DONE, BAD_INPUT = 0, 2
+USER_ERRORS = (
+    ConfigError,
+    PolicyError,
+    ViewError,
+    RecordsError,
+    LabError,
+    HostError,
+    ConnectionFailed,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,85 +32,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Balances memory among the guests of a Xen host, and proves how well.",
 )
+for part in (cli_live, cli_show, cli_trials):
+    app.add_typer(part.app)
 app.add_typer(cli_lab.app, name="lab")
-
-
-@app.command("doctor")
-def examine(
-    experiment: Annotated[str, typer.Option(help="the experiment that is to run")] = "quick",
-    lab: Annotated[bool, typer.Option(help="look at what the lab needs of this machine")] = True,
-) -> None:
-    """Is this machine fit? Each problem with its remedy."""
-    wanted = load_experiment(experiment)
-    print(f"experiment {wanted.name}: {len(wanted.guests)} guests, {len(wanted.policies)} policies, in order")
-    wrong = 0
-    for finding in doctor.examine_lab(wanted) if lab else ():
-        print(f"{'WRONG' if finding.remedy else 'ok   '} {finding.what}")
-        if finding.remedy:
-            print(f"      remedy: {finding.remedy}")
-            wrong += 1
-    if wrong:
-        raise typer.Exit(BAD_INPUT)
-
-
-@app.command()
-def trials(
-    experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
-    inventory: Annotated[list[Path], typer.Option(help="Ansible inventory of the Xen host and its guests")],
-    out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
-) -> None:
-    """Run the trials that have not ended yet; prints the run's folder. The playbook calls this."""
-    wanted = load_experiment(experiment)
-    stop_with_playbook()
-    try:
-        done = runner.run(wanted, site.from_inventory(inventory, wanted), out, Progress())
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
-    print(done.folder)
-    if done.failed:
-        print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
-        raise typer.Exit(SOME_TRIAL_FAILED)
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="folders of runs")],
-    baseline: Annotated[str, typer.Option(help="the policy that the others are compared with")] = "static",
-) -> None:
-    """Write PDF, HTML, CSV and LaTeX into the (first) run's folder."""
-    print(reports.build(runs, baseline=baseline))
-
-
-@app.command()
-def needs(experiment: Annotated[str, typer.Argument(help="name or path of the experiment")]) -> None:
-    """Print as JSON what each guest's workload needs to be installed; the playbook asks for this."""
-    guests = load_experiment(experiment).guests
-    library = load_workloads(names=[guest.workload for guest in guests])
-    print(
-        json.dumps(
-            {
-                guest.name: {
-                    "packages": list(library[guest.workload].packages),
-                    "files": list(library[guest.workload].files),
-                }
-                for guest in guests
-            }
-        )
-    )
-
-
-def stop_with_playbook() -> None:
-    """When the playbook that called us ends, stop as if by Ctrl-C; SIGTERM does the same."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if (pid := playbook_pid()) is not None:
-        on_death(pid, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def main() -> int:
     """Run a command; what a user can mend is one message on standard error and exit 2."""
     try:
-        app()
+        app(prog_name="ballast")
     except USER_ERRORS as error:
         print(f"ballast: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -100,14 +100,15 @@ def status() -> None:
         print(f"  {name:10} ssh on 127.0.0.1:{port}    ballast lab ssh {name}")
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def ssh(
     machine: Annotated[str, typer.Argument(help="dom0 or a guest")],
     command: Annotated[list[str] | None, typer.Argument(help="what to run there; nothing: a shell")] = None,
 ) -> None:
-    """Open a shell on a machine of the lab, or run a command there."""
+    """Open a shell on a machine of the lab, or run a command there: its words go to the shell there, as with ssh."""
     argv = access.ssh_command(running(), machine)
-    raise typer.Exit(subprocess.run([*argv, *(command or [])], check=False).returncode)
+    words = command or []
+    raise typer.Exit(subprocess.run([*argv, *words[words[:1] == ["--"] :]], check=False).returncode)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.experiment.config import Experiment
 from harness.experiment.workloads import load_workloads
-from harness.lab import shape
+from harness.lab import deep, shape
 from harness.lab.image import LabError, cache_root
 from harness.lab.lab import Lab, require_memory
 
@@ -64,6 +64,27 @@ def examine_lab(experiment: Experiment) -> Iterator[Finding]:
         yield Finding(what="a provisioned snapshot of this lab is kept: the first trial starts in seconds")
     else:
         yield Finding(what="this lab is built first: two to four minutes without hardware virtualisation")
+
+
+def examine_deep() -> Iterator[Finding]:
+    """Let all machines of the lab that is up look at once whether their vector registers hold; some 20 s, all busy."""
+    lab = Lab.running()
+    if lab is None:
+        yield Finding(what="no lab is up to be checked", remedy="start it with: ballast lab up EXPERIMENT")
+        return
+    again = (
+        "start the lab anew (ballast lab down, ballast lab up EXPERIMENT); if it stays, its results are worth nothing"
+    )
+    for held in deep.vector_registers(lab):
+        if held.fault:
+            yield Finding(what=f"{held.machine}: the vector registers could not be checked: {held.fault}", remedy=again)
+        elif held.corrupt:
+            said = (
+                f"{held.machine}: the vector registers changed by themselves in {held.corrupt} of {held.rounds} rounds"
+            )
+            yield Finding(what=said, remedy=f"Xen must restore the FPU eagerly (spec-ctrl=eager-fpu): {again}")
+        else:
+            yield Finding(what=f"{held.machine}: the vector registers held in {held.rounds} rounds")
 
 
 def _disk() -> Iterator[Finding]:

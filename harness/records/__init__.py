@@ -14,6 +14,7 @@ from harness.records.columns import (
     TrialKey,
     TrialRow,
 )
+from harness.records.decision import decision_record, tick_record
 from harness.records.folder import RunFolder, write_whole
 from harness.records.reader import Run, read_run
 from harness.records.trial import TrialWriter
@@ -30,6 +31,8 @@ __all__ = [
     "TrialKey",
     "TrialRow",
     "TrialWriter",
+    "decision_record",
     "read_run",
+    "tick_record",
     "write_whole",
 ]

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow, plain
+from harness.records.decision import decision_record, tick_record
 from harness.records.folder import DONE, RUN_FILES, RunFolder, write_whole
 
 if TYPE_CHECKING:  # types only: the records can be read without the policies or a host
@@ -20,8 +21,6 @@ if TYPE_CHECKING:  # types only: the records can be read without the policies or
     from harness.policies.base import Allocation, Policy
     from harness.ports import Outcome
     from harness.view import HostView
-
-TIMINGS = ("collect_s", "decide_s", "apply_s")
 
 
 class TrialWriter:
@@ -101,38 +100,18 @@ class TrialWriter:
             RecordsError: the allocation does not fit the names.
 
         """
-        names = view.names if names is None else names
-        if len(names) != len(allocation.targets_kib):
-            raise RecordsError(
-                f"allocation of {len(allocation.targets_kib)} guests for {len(names)} names; name the guests it covers"
-            )
+        decision = decision_record(policy, view.names if names is None else names, allocation)
+        line = tick_record(view, decision, plan, outcome, timing)
         now = self._stamp()
         self.ticks += 1
-        asked = {name: _kib(kib) for name, kib in zip(names, allocation.targets_kib, strict=True)}
-        sent = {step.guest: step for step in plan.steps}
-        seen = view.to_json()
+        asked, sent = decision["targets_kib"], line["plan"]["targets_kib"]
         when = {"tick": self.ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": self._trial_s(now)}
-        decision = {
-            "policy": policy.name,
-            "params": policy.params.model_dump(mode="json"),
-            "state": allocation.state,
-            "targets_kib": asked,
-            "reasons": dict(zip(names, allocation.reasons, strict=False)),
-        }
-        line = self.key.columns() | when | {"view": seen, "decision": decision}
-        line["plan"] = {
-            "targets_kib": {guest: step.target_kib for guest, step in sent.items()},
-            "reasons": {guest: step.reason for guest, step in sent.items()},
-            "held": dict(plan.held),
-        }
-        line["outcome"] = {"applied_kib": dict(outcome.applied_kib), "failed": dict(outcome.failed)}
-        line["timing"] = {name: timing.get(name) for name in TIMINGS}
-        self._write_line(self._decisions, line)
-        for guest in seen["guests"]:
+        self._write_line(self._decisions, self.key.columns() | when | line)
+        for guest in line["view"]["guests"]:
             name = guest["name"]
             row = {column: guest[column] for column in SAMPLE_COLUMNS if guest.get(column) is not None}
             row |= self.key.columns() | when | {"guest": name, "state": allocation.state or ""}
-            row |= {"asked_kib": asked.get(name), "target_kib": sent[name].target_kib if name in sent else None}
+            row |= {"asked_kib": asked.get(name), "target_kib": sent.get(name)}
             self._sample_rows.writerow(_csv(row))
         self._samples.flush()
 
@@ -186,10 +165,6 @@ class TrialWriter:
 
     def _trial_s(self, now: Stamp) -> float:
         return round(now.mono_s - self.started.mono_s, 3)
-
-
-def _kib(kib: float) -> int | None:
-    return round(float(kib)) if math.isfinite(kib) else None
 
 
 def _row(row: TrialRow) -> dict[str, Any]:

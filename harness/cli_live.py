@@ -1,0 +1,226 @@
+"""`ballast run`, `balance`, `restore`: the commands that work on machines."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+from harness import playbook, policies, service
+from harness.balancer import Tick
+from harness.cli_show import AllowSwapOption, SetOption, parameters
+from harness.experiment import site
+from harness.experiment.config import Experiment, find, load_experiment
+from harness.experiment.document import ConfigError
+from harness.governor import Limits
+from harness.lab.lab import Lab
+from harness.playbook import Kind, Line
+from harness.records import Stamp
+
+MAIN = "run-experiment.yml"
+STYLES = {Kind.PLAY: "bold", Kind.PROGRESS: "cyan", Kind.WARNING: "yellow", Kind.FAILED: "red"}
+
+app = typer.Typer()
+
+ExperimentArgument = Annotated[str, typer.Argument(help="name or path of the experiment")]
+InventoryOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="Ansible inventory of the Xen host and its guests; default: the lab that is up; repeatable"),
+]
+
+
+@app.command()
+def run(
+    experiment: Annotated[str | None, typer.Argument(help="name or path; default: the inventory's")] = None,
+    inventory: Annotated[
+        list[Path] | None, typer.Option("--inventory", "-i", help="your own hosts; default: the lab; repeatable")
+    ] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option("--extra-vars", "-e", metavar="KEY=VALUE", help="for the playbook; repeatable")
+    ] = None,
+) -> None:
+    """Run an experiment from nothing to its report: the playbook run-experiment.yml, with live progress.
+
+    Exit 1: some trial failed. Exit 2: the experiment could not be run, and why. Exit 130: stopped by Ctrl-C.
+    """
+    variables = [_variable(given) for given in extra or ()]
+    if experiment is not None:
+        load_experiment(experiment)
+        path = find(experiment)
+        named = path.stem if experiment == path.stem else str(path.absolute())
+        variables.append(playbook.extra_var("experiment", named))
+    for path in inventory or ():
+        if not path.exists():
+            raise ConfigError(f"{path}: no such inventory; start from a copy of inventory/example.yml")
+    with Screen() as screen:
+        played = playbook.play(MAIN, screen.show, inventories=inventory or (), extra_vars=variables)
+    if played.stopped:
+        print("ballast: stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
+        raise typer.Exit(130)
+    if not played.done:
+        print(*(f"ballast: {failure}" for failure in played.failures), sep="\n", file=sys.stderr)
+        raise typer.Exit(1 if played.trials_failed else 2)
+
+
+def _variable(given: str) -> str:
+    """An extra variable; a file's path as it is meant here, since Ansible runs in the checkout."""
+    if given.startswith("@"):
+        path = Path(given[1:])
+        if not path.is_file():
+            raise ConfigError(f"-e {given}: no such file")
+        return f"@{path.absolute()}"
+    if "=" not in given and not given.lstrip().startswith("{"):
+        raise ConfigError(f"-e {given}: give it as KEY=VALUE, @FILE or a JSON object")
+    return given
+
+
+class Screen:
+    """Shows the lines of a playbook: with colours and the present task on a terminal, plain elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._status: Status | None = self._console.status("") if self._console.is_terminal else None
+
+    def __enter__(self) -> Screen:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._status:
+            self._status.stop()
+
+    def show(self, line: Line) -> None:
+        """Print a line now."""
+        text = line.text
+        match line.kind:
+            case Kind.PLAY:
+                text = f"\n{text}"
+            case Kind.TASK | Kind.SAID | Kind.FAILED:
+                mark = "FAILED " if line.kind is Kind.FAILED else ""
+                indent = "    " if line.kind is Kind.SAID else "  "
+                text = "\n".join(indent + mark + part for part in text.splitlines() or [""])
+        if self._status and line.kind is Kind.TASK:
+            self._status.update(Text(line.text))
+        if self._console.is_terminal:
+            self._console.print(Text(text, style=STYLES.get(line.kind, "")))
+        else:
+            print(text, flush=True)
+
+
+@app.command()
+def balance(
+    experiment: ExperimentArgument,
+    policy: Annotated[str, typer.Option(help="who decides; `ballast policies` lists them")],
+    inventory: InventoryOption = None,
+    settings: SetOption = None,
+    shadow: Annotated[
+        list[str] | None, typer.Option(help="a policy that decides beside it without acting; repeatable")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="decide, but send nothing to any guest")] = False,
+    allow_swap: AllowSwapOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="append a JSON line a tick; default: stdout, unless that is a terminal")
+    ] = None,
+) -> None:
+    """Balance the guests of a live host until Ctrl-C or SIGTERM; then they go back to the initial split.
+
+    Guests, bounds, pool and period are the experiment's; its workloads and policies are not used. A line is what
+    decisions.jsonl has, with what the shadows want under "shadow".
+    """
+    wanted = load_experiment(experiment)
+    chosen = policies.make(policy, parameters(settings))
+    shadows = [policies.make(name) for name in dict.fromkeys(shadow or ())]
+    limits = Limits(period_s=wanted.period_s, allow_swap=allow_swap)
+    where = _site(wanted, inventory)
+    stop: list[bool] = []
+    with ExitStack() as stack:
+        journal = _journal(stack, out)
+
+        def record(line: Mapping[str, Any], tick: Tick) -> None:
+            if journal:
+                _append(journal, json.dumps(line, ensure_ascii=False, allow_nan=False))
+            if sys.stderr.isatty():
+                print(status(line, tick, dry_run=dry_run), file=sys.stderr)
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            host, source = stack.enter_context(service.connected(wanted, where, _tell))
+            # From here on whatever comes first ends the tick, and nothing disturbs the setting of the safe targets.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stop.append(True))
+            acting = service.DryHost() if dry_run else host
+            service.serve(
+                source, acting, chosen, shadows=shadows, limits=limits, record=record, stopped=lambda: bool(stop)
+            )
+        except KeyboardInterrupt:
+            return  # while it connected: nothing was set
+    print("stopped" if dry_run else "stopped; the guests go back to the initial split", file=sys.stderr)
+
+
+@app.command()
+def restore(experiment: ExperimentArgument, inventory: InventoryOption = None) -> None:
+    """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
+    wanted = load_experiment(experiment)
+    far = service.restore(wanted, _site(wanted, inventory), _tell)
+    for guest in wanted.guests:
+        if guest.name in far:
+            print(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}", file=sys.stderr)
+        else:
+            print(f"{guest.name} {guest.initial_mib} MiB")
+    if far:
+        raise typer.Exit(1)
+
+
+def status(line: Mapping[str, Any], tick: Tick, *, dry_run: bool) -> str:
+    """One tick in a line: what every guest has and, with an arrow, where it is sent; sizes in MiB."""
+    sent = {step.guest: f"→{step.target_kib / 1024:.0f}" for step in tick.plan.steps}
+    guests = ", ".join(
+        f"{name} {kib / 1024:.0f}{sent.get(name, '')}{'!' if name in tick.outcome.failed and not dry_run else ''}"
+        for name, kib in zip(tick.view.names, tick.view.current_kib, strict=True)
+    )
+    state = f" {tick.allocation.state}" if tick.allocation.state else ""
+    took_ms = 1000 * sum(tick.timing.values())
+    dry = " (dry run)" if dry_run else ""
+    return f"{line['tick']:6} {line['policy']}{state}{dry}: {guests} MiB, {took_ms:.0f} ms"
+
+
+def _site(experiment: Experiment, inventories: Sequence[Path] | None) -> site.Site:
+    if inventories:
+        return site.from_inventory(inventories, experiment)
+    lab = Lab.running()
+    if lab is None:
+        raise ConfigError("no lab is up; give the hosts with --inventory, or start the lab: ballast lab up EXPERIMENT")
+    return site.from_inventory([lab.inventory], experiment)
+
+
+def _journal(stack: ExitStack, out: Path | None) -> TextIO | None:
+    """Where the lines go."""
+    if out is None:
+        return None if sys.stdout.isatty() else sys.stdout
+    try:
+        return stack.enter_context(out.open("a", encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}; name a file that can be written") from None
+
+
+def _append(journal: TextIO, line: str) -> None:
+    try:
+        print(line, file=journal, flush=True)
+    except OSError as error:
+        if journal is sys.stdout:
+            raise
+        raise ConfigError(f"--out {journal.name}: {error.strerror}; the guests go back to the initial split") from error
+
+
+def _tell(event: str, guest: str, detail: str) -> None:
+    print(" ".join(filter(None, (Stamp.now().utc, event, guest, detail))), file=sys.stderr, flush=True)

@@ -1,0 +1,106 @@
+"""`ballast doctor`, `trials`, `report`, `needs`: what the playbooks call, step by step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import doctor
+from harness.experiment import runner, site
+from harness.experiment.config import load_experiment
+from harness.experiment.workloads import load_workloads
+from harness.owner import on_death, playbook_pid
+from harness.progress import Progress
+from harness.records import RecordsError
+
+SOME_TRIAL_FAILED, BAD_INPUT, STOPPED = 1, 2, 130
+
+app = typer.Typer()
+
+
+@app.command("doctor")
+def examine(
+    experiment: Annotated[str, typer.Option(help="the experiment that is to run")] = "quick",
+    lab: Annotated[bool, typer.Option(help="look at what the lab needs of this machine")] = True,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="also keep the lab that is up busy for 20 s, and check it")
+    ] = False,
+) -> None:
+    """Is this machine fit? Each problem with its remedy; exit 2 if there is one."""
+    wanted = load_experiment(experiment)
+    print(f"experiment {wanted.name}: {len(wanted.guests)} guests, {len(wanted.policies)} policies, in order")
+    wrong = 0
+    found = [doctor.examine_lab(wanted) if lab else (), doctor.examine_deep() if deep else ()]
+    for finding in chain.from_iterable(found):
+        print(f"{'WRONG' if finding.remedy else 'ok   '} {finding.what}")
+        if finding.remedy:
+            print(f"      remedy: {finding.remedy}")
+            wrong += 1
+    if wrong:
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def trials(
+    experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
+    inventory: Annotated[list[Path], typer.Option(help="Ansible inventory of the Xen host and its guests")],
+    out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
+) -> None:
+    """Run the trials that have not ended yet; prints the run's folder. The playbook calls this."""
+    wanted = load_experiment(experiment)
+    stop_with_playbook()
+    try:
+        done = runner.run(wanted, site.from_inventory(inventory, wanted), out, Progress())
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
+        raise typer.Exit(STOPPED) from None
+    print(done.folder)
+    if done.failed:
+        print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
+        raise typer.Exit(SOME_TRIAL_FAILED)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="folders of runs")],
+    baseline: Annotated[str, typer.Option(help="the policy that the others are compared with")] = "static",
+) -> None:
+    """Write PDF, HTML, CSV and LaTeX into the (first) run's folder."""
+    import reports  # takes a second, which no other command is to wait for
+
+    try:
+        print(reports.build(runs, baseline=baseline))
+    except reports.ReportError as error:
+        raise RecordsError(str(error)) from error
+
+
+@app.command()
+def needs(experiment: Annotated[str, typer.Argument(help="name or path of the experiment")]) -> None:
+    """Print as JSON what each guest's workload needs to be installed; the playbook asks for this."""
+    guests = load_experiment(experiment).guests
+    library = load_workloads(names=[guest.workload for guest in guests])
+    print(
+        json.dumps(
+            {
+                guest.name: {
+                    "packages": list(library[guest.workload].packages),
+                    "files": list(library[guest.workload].files),
+                }
+                for guest in guests
+            }
+        )
+    )
+
+
+def stop_with_playbook() -> None:
+    """When the playbook that called us ends, stop as if by Ctrl-C; SIGTERM does the same."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if (pid := playbook_pid()) is not None:
+        on_death(pid, lambda: os.kill(os.getpid(), signal.SIGTERM))
