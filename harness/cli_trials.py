@@ -14,7 +14,8 @@ import typer
 
 from harness import doctor
 from harness.experiment import runner, site
-from harness.experiment.config import load_experiment
+from harness.experiment.config import find, load_experiment
+from harness.experiment.document import Document
 from harness.experiment.workloads import load_workloads
 from harness.owner import on_death, playbook_pid
 from harness.progress import Progress
@@ -37,7 +38,10 @@ def examine(
     wanted = load_experiment(experiment)
     print(f"experiment {wanted.name}: {len(wanted.guests)} guests, {len(wanted.policies)} policies, in order")
     wrong = 0
-    found = [doctor.examine_lab(wanted) if lab else (), doctor.examine_deep() if deep else ()]
+    found = [
+        doctor.examine_lab(wanted, Document(find(experiment))) if lab else (),
+        doctor.examine_deep() if deep else (),
+    ]
     for finding in chain.from_iterable(found):
         print(f"{'WRONG' if finding.remedy else 'ok   '} {finding.what}")
         if finding.remedy:

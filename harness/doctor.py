@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.experiment.config import Experiment
+from harness.experiment.document import Document
 from harness.experiment.workloads import load_workloads
 from harness.lab import deep, shape
 from harness.lab.image import LabError, cache_root
@@ -37,8 +38,13 @@ class Finding:
     """Empty: nothing is wrong."""
 
 
-def examine_lab(experiment: Experiment) -> Iterator[Finding]:
-    """Look at what the lab needs of this machine, for this experiment."""
+def examine_lab(experiment: Experiment, file: Document) -> Iterator[Finding]:
+    """Look at what the lab needs of this machine, for the experiment in this file.
+
+    Raises:
+        ConfigError: it asks for more than the lab or this machine can have; the message names the line.
+
+    """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None})
     if missing:
@@ -47,13 +53,7 @@ def examine_lab(experiment: Experiment) -> Iterator[Finding]:
         )
     else:
         yield Finding(what="QEMU, mmdebstrap and the other programs of the lab are there")
-    workloads = load_workloads(names=[guest.workload for guest in experiment.guests])
-    try:
-        wanted = shape.of(experiment, workloads.values())
-        require_memory(wanted)
-    except LabError as error:
-        yield Finding(what="the lab has no room", remedy=str(error))
-        return
+    wanted = _shape(experiment, file)
     lab = Lab.of(wanted)
     yield Finding(what=f"memory: the lab takes {wanted.memory_mib} MiB")
     yield from _disk()
@@ -64,6 +64,18 @@ def examine_lab(experiment: Experiment) -> Iterator[Finding]:
         yield Finding(what="a provisioned snapshot of this lab is kept: the first trial starts in seconds")
     else:
         yield Finding(what="this lab is built first: two to four minutes without hardware virtualisation")
+
+
+def _shape(experiment: Experiment, file: Document) -> shape.Shape:
+    workloads = load_workloads(names=[guest.workload for guest in experiment.guests])
+    key = "guests"
+    try:
+        wanted = shape.of(experiment, workloads.values())
+        key = "pool_mib"
+        require_memory(wanted)
+    except LabError as error:
+        raise file.error([((key,), str(error))]) from error
+    return wanted
 
 
 def examine_deep() -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.experiment.config import Experiment
+from harness.experiment.document import ConfigError
 from harness.experiment.live import LiveTrial
 from harness.experiment.manifest import manifest, source
 from harness.experiment.plan import Trial, plan
@@ -40,7 +41,12 @@ class Done:
 
 
 def open_run(experiment: Experiment, out: Path, xen: Callable[[], Mapping[str, Any]]) -> RunFolder:
-    """Go on with the newest run of the same experiment and source that has not ended, or begin a new one."""
+    """Go on with the newest run of the same experiment and source that has not ended, or begin a new one.
+
+    Raises:
+        ConfigError: the experiment asks for more memory than the host has.
+
+    """
     home = out / experiment.name
     for path in sorted(home.glob("*"), reverse=True):
         # A folder without a readable manifest is none of ours, or was killed at its very beginning.
@@ -50,7 +56,12 @@ def open_run(experiment: Experiment, out: Path, xen: Callable[[], Mapping[str, A
             if same and run.backend == BACKEND and run.resumable and not run.manifest.get("finished_utc"):
                 return run
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    return RunFolder.create(home / name, manifest(name, experiment, BACKEND, xen()))
+    told = xen()
+    wanted_mib, total_mib = experiment.pool_mib + experiment.reserve_mib, int(told.get("total_memory_mib", 0))
+    if total_mib and wanted_mib > total_mib:
+        said = f"pool_mib + reserve_mib is {wanted_mib}, and the Xen host has {total_mib} MiB in all; lower pool_mib"
+        raise ConfigError(f"experiment {experiment.name}: {said}")
+    return RunFolder.create(home / name, manifest(name, experiment, BACKEND, told))
 
 
 def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Done:
