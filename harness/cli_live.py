@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -147,8 +148,7 @@ def balance(
         journal = _journal(stack, out)
 
         def record(line: Mapping[str, Any], tick: Tick) -> None:
-            if journal:
-                _append(journal, json.dumps(line, ensure_ascii=False, allow_nan=False))
+            journal(json.dumps(line, ensure_ascii=False, allow_nan=False))
             if sys.stderr.isatty():
                 print(status(line, tick, dry_run=dry_run), file=sys.stderr)
 
@@ -203,23 +203,22 @@ def _site(experiment: Experiment, inventories: Sequence[Path] | None) -> site.Si
     return site.from_inventory([lab.inventory], experiment)
 
 
-def _journal(stack: ExitStack, out: Path | None) -> TextIO | None:
-    """Where the lines go."""
+def _journal(stack: ExitStack, out: Path | None) -> Callable[[str], None]:
+    """Where the lines go; unbuffered, so that a full disk is noticed by the line that finds it full."""
     if out is None:
-        return None if sys.stdout.isatty() else sys.stdout
+        return (lambda _: None) if sys.stdout.isatty() else functools.partial(print, flush=True)
     try:
-        return stack.enter_context(out.open("a", encoding="utf-8"))
+        file = stack.enter_context(out.open("ab", buffering=0))
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror}; name a file that can be written") from None
 
+    def append(line: str) -> None:
+        try:
+            file.write(f"{line}\n".encode())
+        except OSError as error:
+            raise ConfigError(f"--out {out}: {error.strerror}; make room or name another file") from error
 
-def _append(journal: TextIO, line: str) -> None:
-    try:
-        print(line, file=journal, flush=True)
-    except OSError as error:
-        if journal is sys.stdout:
-            raise
-        raise ConfigError(f"--out {journal.name}: {error.strerror}; the guests go back to the initial split") from error
+    return append
 
 
 def _tell(event: str, guest: str, detail: str) -> None:

@@ -104,7 +104,17 @@ def needs(experiment: Annotated[str, typer.Argument(help="name or path of the ex
 
 
 def stop_with_playbook() -> None:
-    """When the playbook that called us ends, stop as if by Ctrl-C; SIGTERM does the same."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Stop as if by Ctrl-C when the playbook that called us ends, or by SIGTERM. Once: what follows is cleaning up.
+
+    Ctrl-C reaches us twice, from Ansible and by its end; the second must not disturb the setting of safe targets.
+    """
+
+    def stop(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     if (pid := playbook_pid()) is not None:
         on_death(pid, lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -21,11 +21,14 @@ from typing import Any
 import ansible_runner
 import pexpect  # by which ansible-runner runs the playbook
 
+from harness.owner import ancestors, wait_readable
+
 PROJECT = Path(__file__).parents[1]
 PATIENCE_S = 30.0
-"""After Ctrl-C the playbook has this long to end by itself; then it is killed."""
+"""After Ctrl-C the playbook has this long to end by itself, and so has then the trial in flight."""
 LOOK_S = 1
 """How often ansible-runner looks whether it is to stop."""
+CALLBACKS = "playbooks/callback_plugins"
 LAST_LINES = 20
 """Of what a failed command said."""
 
@@ -98,6 +101,7 @@ def play(
         with suppress(pexpect.TIMEOUT):
             runner = ansible_runner.run(**config, event_handler=listener.hear, cancel_callback=listener.is_to_be_killed)
             listener.status = runner.rc
+        listener.wait_for_trial()
     return listener.played()
 
 
@@ -107,6 +111,8 @@ def environment(project: Path) -> dict[str, str]:
     return {
         "PATH": os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)]),
         "LC_ALL": "C.UTF-8",  # Ansible refuses to start without UTF-8
+        # ansible-runner adds its own folder, which hides the one that ansible.cfg names.
+        "ANSIBLE_CALLBACK_PLUGINS": os.environ.get("ANSIBLE_CALLBACK_PLUGINS", str(project / CALLBACKS)),
         "ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG", str(project / "ansible.cfg")),
         "ANSIBLE_HOST_KEY_CHECKING": os.environ.get("ANSIBLE_HOST_KEY_CHECKING", "True"),
     }
@@ -128,6 +134,8 @@ class Listener:
     _failures: list[str] = field(default_factory=list)
     _last_words: list[str] = field(default_factory=list)
     _trials_failed: bool = False
+    _trials: list[int] = field(default_factory=list)
+    """Descriptors of the processes that run trials, as they were when the stop was asked for."""
     _stop_asked_s: float | None = None
     _stop_now: bool = False
 
@@ -151,8 +159,17 @@ class Listener:
             return
         self._stop_asked_s = time.monotonic()
         if self.pid is not None:
+            self._trials = list(_trials_under(self.pid))
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGINT)
+
+    def wait_for_trial(self) -> None:
+        """After a stop: until the trial in flight has set the safe targets and ended, which it does by itself."""
+        until_s = time.monotonic() + PATIENCE_S
+        for descriptor in self._trials:
+            if not self._stop_now:
+                wait_readable([descriptor], max(0.0, until_s - time.monotonic()))
+            os.close(descriptor)
 
     def is_to_be_killed(self) -> bool:
         """Whether the time for ending by itself is over."""
@@ -221,6 +238,14 @@ def is_trials(command: object) -> bool:
     if not isinstance(command, Sequence) or isinstance(command, str):
         return False
     return any(command[i : i + 2] == ["harness", "trials"] for i in range(len(command)))
+
+
+def _trials_under(pid: int) -> Iterator[int]:
+    """Descriptors of the processes below this one that run trials."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"\0harness\0trials\0" in (folder / "cmdline").read_bytes() and pid in ancestors(int(folder.name)):
+                yield os.pidfd_open(int(folder.name))
 
 
 def _joined(message: object) -> str:

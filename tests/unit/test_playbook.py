@@ -1,0 +1,170 @@
+"""A playbook through ansible-runner: what is told while it runs, what came of it, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness import playbook
+from harness.playbook import PROJECT, Kind, Line, Listener, Played
+
+SAY = f"""
+import os, sys, time
+sys.path.insert(0, {str(PROJECT)!r})
+from harness.progress import Progress
+Progress().say("host keys " + os.environ["ANSIBLE_HOST_KEY_CHECKING"])
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A checkout with one playbook; its first task speaks past Ansible, as the trials do."""
+    tasks = [
+        {"name": "Speak", "ansible.builtin.command": {"argv": [sys.executable, "-c", SAY, "{{ nap | default(0) }}"]}},
+        {"name": "Show", "ansible.builtin.debug": {"msg": ["so it is", "{{ word | default('unset') }}"]}},
+        {
+            "name": "Maybe",
+            "ansible.builtin.command": {"argv": ["sh", "-c", "echo why >&2; exit {{ code | default(0) }}"]},
+        },
+    ]
+    play = {"name": "A play", "hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "ansible.cfg").write_text(
+        "[defaults]\nlocalhost_warning=false\ninterpreter_python=auto_silent\ncallbacks_enabled=heartbeat\n"
+    )
+    (tmp_path / "playbooks").symlink_to(PROJECT / "playbooks")
+    (tmp_path / "main.yml").write_text(yaml.safe_dump([play]))
+    return tmp_path
+
+
+def play(project: Path, *extra_vars: str) -> tuple[Played, list[tuple[float, Line]]]:
+    lines: list[tuple[float, Line]] = []
+    began_s = time.monotonic()
+    played = playbook.play(
+        "main.yml",
+        lambda line: lines.append((time.monotonic() - began_s, line)),
+        extra_vars=extra_vars,
+        project=project,
+    )
+    return played, lines
+
+
+def texts(lines: list[tuple[float, Line]], kind: Kind) -> list[str]:
+    return [line.text for _, line in lines if line.kind is kind]
+
+
+def test_plays_tasks_messages_and_our_own_progress_are_told_in_their_order_and_live(project: Path) -> None:
+    played, lines = play(project, playbook.extra_var("word", "a b=c 'd'"), "nap=2")
+    assert played == Played(done=True, stopped=False, trials_failed=False, failures=())
+    told = [line.kind for _, line in lines if line.kind is not Kind.WARNING]
+    assert told == [Kind.PLAY, Kind.TASK, Kind.PROGRESS, Kind.TASK, Kind.SAID, Kind.TASK]
+    assert texts(lines, Kind.TASK) == ["Speak", "Show", "Maybe"]
+    assert texts(lines, Kind.SAID) == ["so it is\na b=c 'd'"]
+    moments = [at_s for at_s, line in lines if line.kind is Kind.PROGRESS or line.text == "Show"]
+    assert moments[1] - moments[0] > 1  # not kept back until the task had ended
+
+
+def test_host_keys_are_checked_as_without_ansible_runner(project: Path) -> None:
+    _, lines = play(project)
+    assert "host keys True" in texts(lines, Kind.PROGRESS)[0]
+
+
+def test_a_failed_task_is_told_with_what_its_command_said(project: Path) -> None:
+    played, lines = play(project, "code=3")
+    assert not played.done
+    assert len(played.failures) == 1
+    assert played.failures[0].startswith("localhost: Maybe: ")
+    assert played.failures[0].endswith("\nwhy")
+    assert texts(lines, Kind.FAILED) == list(played.failures)
+
+
+def test_a_playbook_that_cannot_be_read_fails_with_what_ansible_says(project: Path) -> None:
+    (project / "main.yml").write_text("- hosts: localhost\n  nonsense: 1\n")
+    played, _ = play(project)
+    assert not played.done
+    assert "nonsense" in played.failures[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_playbook_and_what_it_runs(project: Path, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    threading.Timer(2.5, lambda: os.kill(os.getpid(), number)).start()
+    began_s = time.monotonic()
+    played, lines = play(project, "nap=60")
+    assert (played.stopped, played.done, played.failures) == (True, False, ())
+    assert time.monotonic() - began_s < 20
+    assert texts(lines, Kind.PROGRESS)  # it had been in the midst of it
+    assert signal.getsignal(number) is before
+
+
+def test_after_ctrl_c_the_trial_in_flight_may_end_by_itself(project: Path, tmp_path: Path) -> None:
+    """A stand-in for `harness trials`: it outlives the playbook by a moment, in which it would set safe targets."""
+    package, ended = tmp_path / "harness", tmp_path / "ended"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    body = f"""
+import pathlib, time
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(3)
+    pathlib.Path({str(ended)!r}).touch()
+"""
+    (package / "__main__.py").write_text(body)
+    command = {"argv": [sys.executable, "-m", "harness", "trials", "quick"], "chdir": str(tmp_path)}
+    task = {"name": "Trials", "ansible.builtin.command": command}
+    play_ = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
+    (project / "main.yml").write_text(yaml.safe_dump([play_]))
+    threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    assert play(project)[0].stopped
+    assert ended.exists()
+
+
+def event(name: str, **data: object) -> dict[str, object]:
+    return {"event": name, "event_data": data, "pid": 1}
+
+
+TRIALS = ["/usr/bin/python3", "-m", "harness", "trials", "quick", "--out", "results"]
+
+
+@pytest.mark.parametrize(("command", "rc", "failed"), [(TRIALS, 1, True), (TRIALS, 0, False), (["false"], 1, False)])
+def test_failed_trials_are_known_from_the_exit_of_their_command(command: list[str], rc: int, failed: bool) -> None:
+    listener = Listener(lambda _: None)
+    listener.hear(event("runner_on_ok", res={"cmd": command, "rc": rc}, task_action="ansible.builtin.command"))
+    listener.hear(event("runner_on_failed", host="localhost", task="A failed trial", res={"msg": "some failed"}))
+    assert listener.played().trials_failed is failed
+
+
+def test_the_playbook_still_calls_the_trials_as_they_are_recognised() -> None:
+    text = (PROJECT / "playbooks/trials.yml").read_text()
+    assert "- harness\n          - trials\n" in text
+
+
+def test_a_failure_that_the_playbook_ignores_is_none() -> None:
+    listener = Listener(lambda _: None, status=0)
+    listener.hear(event("runner_on_failed", host="h", task="t", res={"msg": "m"}, ignore_errors=True))
+    assert listener.played() == Played(done=True, stopped=False, trials_failed=False, failures=())
+
+
+def test_what_a_machine_says_cannot_command_the_terminal() -> None:
+    lines: list[Line] = []
+    listener = Listener(lines.append)
+    listener.hear({"event": "verbose", "stdout": "\x1b[31mred\x1b[0m\x07 \x1b]0;title\x07end"})
+    assert "\x1b" not in lines[0].text
+    assert "\x07" not in lines[0].text
+
+
+def test_asked_twice_it_is_killed() -> None:
+    listener = Listener(lambda _: None, pid=2**22 + 1)  # above any process number
+    assert not listener.is_to_be_killed()
+    listener.stop()
+    assert not listener.is_to_be_killed()
+    listener.stop()
+    assert listener.is_to_be_killed()
