@@ -1,0 +1,120 @@
+"""Every policy on real guests: each sends a target that shrinks one and a target that grows one, and Xen follows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from harness import policies
+from harness.balancer import tick
+from harness.experiment.live import WORKLOAD_DIR
+from harness.governor import Governor, Limits
+from harness.xen.client import GuestClient
+from harness.xen.host import XenHost
+from harness.xen.source import Terms, XenSource
+from tests.e2e.conftest import Lived
+from tests.e2e.test_control import plan, until
+
+pytestmark = pytest.mark.lab
+
+MIB = 1024
+START = {"g1": 288, "g2": 288}
+TICKS = 45
+NEAR_KIB = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Where the guests are when the policy takes over: g1 is busy, g2 idle."""
+
+    sizes_mib: Mapping[str, int]
+    pool_mib: int
+    reserve_mib: int
+
+
+# g1 has too little and g2 more than it can use; nothing is free. Then: much of the host is free.
+TIGHT = Scene(sizes_mib={"g1": 200, "g2": 376}, pool_mib=576, reserve_mib=0)
+ROOMY = Scene(sizes_mib={"g1": 180, "g2": 200}, pool_mib=640, reserve_mib=0)
+
+CASES: dict[str, tuple[dict[str, Any], tuple[Scene, ...]]] = {
+    "two-state": ({"reserve_mib": 100}, (TIGHT,)),
+    "price": ({}, (TIGHT,)),
+    "self-balloon": ({"reserve_mib": 60}, (TIGHT,)),
+    "idle-tax": ({}, (TIGHT,)),
+    "ghost": ({"decay_s": 2.0}, (TIGHT,)),
+    "dynamic-baseline": ({}, (TIGHT,)),
+    "squeezed": ({}, (TIGHT,)),
+    "qmemman": ({}, (TIGHT,)),
+    "proxmox": ({}, (TIGHT, ROOMY)),
+    "mom": ({}, (TIGHT, ROOMY)),
+    "pressure": ({}, (TIGHT,)),
+    "static": ({}, (TIGHT,)),
+    "equal": ({}, (TIGHT,)),
+}
+
+
+@contextmanager
+def busy(client: GuestClient) -> Iterator[None]:
+    """Let a guest touch 150 MiB without pause."""
+    work = client.run(["python3", f"{WORKLOAD_DIR}/mono.py", "--low-mib=150", "--high-mib=150", "--rate-mib-s=50",
+                       "--hold-s=5", "--passes-per-s=2", "--duration-s=300"])  # fmt: skip
+    try:
+        yield
+    finally:
+        work.kill()
+
+
+def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> dict[str, int]:
+    """Let a policy balance from a scene; returns the direction in which each guest's memory followed a target."""
+    policy = policies.make(name, params)
+    safe_kib = {guest: mib * MIB for guest, mib in START.items()}
+    terms = {guest: Terms(min_kib=160 * MIB, max_kib=480 * MIB) for guest in START}
+    followed: dict[str, int] = {}
+    with ExitStack() as stack:
+        clients = [stack.enter_context(GuestClient(machine, period_s=0.5)) for machine in lived.site.guests]
+        host = stack.enter_context(XenHost(lived.site.dom0, lived.site.guests, safe_kib=safe_kib))
+        assert all(client.wait_for_sample(60) for client in clients)
+        source = XenSource(
+            host, clients, terms, reserve_kib=scene.reserve_mib * MIB, pool_kib=scene.pool_mib * MIB
+        )  # fmt: skip
+        policy.reset()
+        policy.decide(source.view())  # what `static` keeps is what it sees first
+        host.apply(plan(**{guest: mib * MIB for guest, mib in scene.sizes_mib.items()}))
+        stack.enter_context(busy(clients[0]))
+        until(lambda: all(
+            abs(host.state().domains[guest].current_kib - mib * MIB) < 8 * MIB for guest, mib in scene.sizes_mib.items()
+        ), 60, "the scene")  # fmt: skip
+        if name != "static":
+            policy.reset()
+        governor = Governor(Limits(period_s=1.0, allow_swap=True))
+        targets: dict[str, tuple[int, int]] = {}
+        for _ in range(TICKS):
+            done = tick(source, host, policy, governor)
+            for step in done.plan.steps:
+                if step.guest in done.outcome.applied_kib:
+                    targets[step.guest] = (step.from_kib, step.target_kib)
+            for guest, current in zip(done.view.names, done.view.current_kib, strict=True):
+                start, target = targets.get(guest, (math.nan, math.nan))
+                if abs(current - target) < NEAR_KIB and abs(target - start) > MIB / 2:
+                    followed[guest] = followed.get(guest, 0) | (1 if target > start else 2)
+            if set(followed.values()) & {1, 3} and set(followed.values()) & {2, 3}:
+                break
+            time.sleep(1.0)
+    return followed
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_policy_shrinks_one_guest_and_grows_one_on_real_xen(lived: Lived, name: str) -> None:
+    params, scenes = CASES[name]
+    lived.restore()
+    directions = 0
+    for scene in scenes:
+        for direction in moves(lived, name, params, scene).values():
+            directions |= direction
+    assert directions == 3, f"{name}: {'grew' if directions == 1 else 'shrank' if directions == 2 else 'moved'} only"
