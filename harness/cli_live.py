@@ -68,7 +68,9 @@ def run(
         print("ballast: stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
         raise typer.Exit(130)
     if not played.done:
-        print(*(f"ballast: {failure}" for failure in played.failures), sep="\n", file=sys.stderr)
+        seen = sys.stdout.isatty() and sys.stderr.isatty()
+        said = ["it did not come to its end; what FAILED says why"] if seen else played.failures
+        print(*(f"ballast: {what}" for what in said), sep="\n", file=sys.stderr)
         raise typer.Exit(1 if played.trials_failed else 2)
 
 

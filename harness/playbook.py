@@ -228,7 +228,8 @@ def failure(said: Mapping[str, Any]) -> str:
     parts = [_joined(result.get("msg") or "it says nothing").strip()]
     for name in ("stderr", "module_stderr", "stdout"):
         if last := str(result.get(name) or "").strip().splitlines()[-LAST_LINES:]:
-            parts += last
+            # That its exit was not 0 is all that Ansible itself has to say about a command.
+            parts = [part for part in parts if "rc" not in result or "non-zero return code" not in part] + last
             break
     return _plain(f"{said.get('host', '?')}: {said.get('task', '?')}: " + "\n".join(parts))
 
