@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,11 +124,18 @@ def test_the_sampler_keeps_talking_and_forks_nothing(lived: Lived) -> None:
         assert int(said[3]) - int(said[1]) < 10
 
 
-def trials(lived: Lived, out: Path) -> subprocess.Popen[str]:
+@contextmanager
+def trials(lived: Lived, out: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the trials of the smoke experiment; whatever becomes of the test, they do not go on after it."""
     command = [sys.executable, "-m", "harness", "trials", str(SMOKE), f"--inventory={lived.lab.inventory}"]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--out", str(out)], cwd=SMOKE.parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def ticks(out: Path) -> int:
@@ -135,21 +143,21 @@ def ticks(out: Path) -> int:
 
 
 def test_a_run_that_was_killed_goes_on_and_one_that_was_stopped_is_safe(lived: Lived, tmp_path: Path) -> None:
-    killed = trials(lived, tmp_path)
-    until(lambda: ticks(tmp_path) >= 3, 90, "a trial in flight")
-    killed.kill()
-    killed.communicate()
+    with trials(lived, tmp_path) as killed:
+        until(lambda: ticks(tmp_path) >= 3, 90, "a trial in flight")
+        killed.kill()
+        killed.communicate()
 
-    stopped = trials(lived, tmp_path)
-    until(lambda: ticks(tmp_path) >= 5, 90, "the same trial in flight again")
-    stopped.send_signal(signal.SIGINT)
-    _, said = stopped.communicate(timeout=60)
+    with trials(lived, tmp_path) as stopped:
+        until(lambda: ticks(tmp_path) >= 5, 90, "the same trial in flight again")
+        stopped.send_signal(signal.SIGINT)
+        _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, said
     assert "goes on" in said
     assert {name: xl_list_mib(lived)[name] for name in SAFE_KIB} == {"g1": 288, "g2": 288}
 
-    last = trials(lived, tmp_path)
-    printed, said = last.communicate(timeout=240)
+    with trials(lived, tmp_path) as last:
+        printed, said = last.communicate(timeout=240)
     assert last.returncode == 0, said
     (folder,) = (tmp_path / "smoke").iterdir()
     assert Path(printed.strip()) == folder
@@ -160,10 +168,10 @@ def test_a_run_that_was_killed_goes_on_and_one_that_was_stopped_is_safe(lived: L
 
 
 def test_a_workload_that_dies_is_a_row_with_its_reason(lived: Lived, tmp_path: Path) -> None:
-    running = trials(lived, tmp_path)
-    until(lambda: ticks(tmp_path) >= 3, 90, "a trial in flight")
-    lived.ask("g1", "pkill", "-KILL", "-f", "mono.py")
-    _, said = running.communicate(timeout=240)
+    with trials(lived, tmp_path) as running:
+        until(lambda: ticks(tmp_path) >= 3, 90, "a trial in flight")
+        lived.ask("g1", "pkill", "-KILL", "-x", "python3")
+        _, said = running.communicate(timeout=240)
     assert running.returncode == 1, said
     (folder,) = (tmp_path / "smoke").iterdir()
     failed = read_run(folder).trials.query("status == 'failed' and guest == 'g1'")
