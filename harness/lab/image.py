@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -61,8 +61,8 @@ class Image:
 
     @property
     def base(self) -> Path:
-        """The root file system, ext4."""
-        return self.folder / "base.ext4"
+        """The disk that every machine's own is laid over."""
+        return self.folder / "base.qcow2"
 
     @property
     def key_file(self) -> Path:
@@ -120,19 +120,15 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ballast-lab", "-f", out / name], check=True
         )
+    (out / "size").write_text(f"{spec.size_mib}M")
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEAN]
-    command = [
-        "mmdebstrap", "--variant=minbase", f"--include={','.join(spec.packages)}", *excludes,
-        '--customize-hook="$LAB_FILES/customize-image" "$1"', "--format=null", spec.suite, "-", *spec.mirrors,
-    ]  # fmt: skip
-    environment = os.environ | {
-        "LAB_FILES": str(FILES), "LAB_SOURCES": str(SOURCES), "LAB_OUT": str(out), "LAB_PYTHON": sys.executable,
-        "LAB_SIZE": f"{spec.size_mib}M",
-        "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+    hooks = [f"--customize-hook={hook}" for hook in _hooks(out)]
+    packages = f"--include={','.join(spec.packages)}"
+    command = ["mmdebstrap", "--variant=minbase", packages, *excludes, *hooks, "--format=null", spec.suite, "-"]
+    environment = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}  # mke2fs, on a user's path
     log = cache_root() / "image-build.log"
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *spec.mirrors], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as build:
         lines: list[str] = []
         for line in build.stdout or ():
@@ -146,3 +142,17 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
             f"the lab's image could not be built (mmdebstrap: exit {build.returncode}); the end of {log}:\n{tail}"
             "Check that the distribution's package mirror can be reached, then start again."
         )
+
+
+def _hooks(out: Path) -> list[str]:
+    """What mmdebstrap does with the finished tree. Without root its hooks cannot read our files: it carries them."""
+    carried = [FILES / "customize-image", FILES / "initramfs-init", Path(kernel.__file__)]
+    carried += [out / name for name in ("id_ed25519.pub", "ssh_host_ed25519_key", "size")]
+    made = ("base.qcow2", "xen", "vmlinux", "initramfs")
+    return [
+        'mkdir -p "$1/ballast-lab/out" "$1/ballast-lab/workloads"',
+        shlex.join(["copy-in", str(FILES / "rootfs"), *map(str, carried), "/ballast-lab"]),
+        shlex.join(["copy-in", *map(str, sorted(SOURCES.glob("*.py"))), "/ballast-lab/workloads"]),
+        'sh "$1/ballast-lab/customize-image" "$1"',
+        *(shlex.join(["download", f"/ballast-lab/out/{name}", str(out / name)]) for name in made),
+    ]

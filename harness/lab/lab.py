@@ -121,7 +121,7 @@ class Lab:
     def _make_disks(self, shape: Shape, image: Image) -> None:
         run = self._empty_run()
         for name in ("dom0", *(guest.name for guest in shape.guests)):
-            _qcow2(run / f"{name}.qcow2", backing=image.base, form="raw")
+            _qcow2(run / f"{name}.qcow2", backing=image.base, form="qcow2")
         for guest in shape.guests:
             _qcow2(run / f"{guest.name}-swap.qcow2", size_mib=guest.swap_mib)
 
