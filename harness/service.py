@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.balancer import SystemClock, Tick, balance
 from harness.experiment.config import Experiment
+from harness.experiment.signals import aging_s, swap_trace, window_s
 from harness.experiment.site import Site
 from harness.governor import Governor, Limits, Plan
 from harness.policies import Policy
@@ -52,7 +53,11 @@ def connected(experiment: Experiment, site: Site, events: Events) -> Iterator[tu
         for guest in experiment.guests
     }
     with ExitStack() as stack:
-        clients = [GuestClient(machine, period_s=experiment.period_s / 2, events=events) for machine in site.guests]
+        signals = experiment.signals
+        clients = [
+            GuestClient(machine, period_s=experiment.period_s / 2, aging_s=aging_s(signals), events=events)
+            for machine in site.guests
+        ]
         for client in clients:
             stack.enter_context(client)
         # Entered last, left first: the safe targets are set without waiting for a guest that does not answer.
@@ -67,6 +72,8 @@ def connected(experiment: Experiment, site: Site, events: Events) -> Iterator[tu
             terms,
             reserve_kib=experiment.reserve_mib * KIB_PER_MIB,
             pool_kib=experiment.pool_mib * KIB_PER_MIB,
+            trace=swap_trace(signals, host, events),
+            window_s=window_s(signals),
         )
         yield host, source
 

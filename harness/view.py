@@ -139,7 +139,11 @@ class HostView:
         for i, name in enumerate(self.names):
             row: dict[str, Any] = {"name": name}
             row |= {column: _plain(column, getattr(self, column)[i]) for column in COLUMNS}
-            row |= {curve: [list(point) for point in points] for curve in CURVES if (points := getattr(self, curve)[i])}
+            row |= {
+                curve: [list(point) for point in points]
+                for curve in CURVES
+                if (points := getattr(self, curve)[i]) is not None
+            }
             guests.append(row)
         host = {key: _plain(key, getattr(self, key)) for key in HOST_FIELDS}
         return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": guests}

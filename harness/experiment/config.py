@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from harness import policies
 from harness.experiment.document import ConfigError, Document, Key, Model, Problem, instead, problems
+from harness.experiment.signals import Signal
 from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workload, argument, load_workload
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -75,6 +76,8 @@ class Experiment(Model):
     """What Xen keeps free besides."""
     guests: Annotated[tuple[Guest, ...], Listed]
     policies: Annotated[tuple[PolicyChoice, ...], Listed]
+    signals: Annotated[tuple[Signal, ...], Listed] = ()
+    """What is measured besides, whatever the policy."""
     repetitions: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Blocks: each holds every policy once."""
     duration_s: Annotated[float, Field(gt=0)]
@@ -86,6 +89,7 @@ class Experiment(Model):
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
         plain = self.model_dump(mode="json", by_alias=True)
+        plain["signals"] = [signal.model_dump(mode="json", exclude_none=True) for signal in self.signals]
         plain["policies"] = [
             {"name": choice.name, "label": choice.label, **choice.make().params.model_dump(mode="json")}
             for choice in self.policies
@@ -145,6 +149,7 @@ def _faults(experiment: Experiment) -> Iterator[Problem]:
         yield from (((("guests", index, *key)), said) for key, said in _bounds(guest))
     yield from _repeated("guests", "name", [guest.name for guest in experiment.guests])
     yield from _repeated("policies", "label", [choice.label for choice in experiment.policies])
+    yield from _repeated("signals", "name", [signal.name for signal in experiment.signals])
     for what in ("min_mib", "initial_mib"):
         total = sum(getattr(guest, what) for guest in experiment.guests)
         if total > experiment.pool_mib:

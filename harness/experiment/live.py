@@ -15,6 +15,7 @@ from harness.balancer import SystemClock, Tick, balance
 from harness.experiment.config import Experiment
 from harness.experiment.config import Guest as GuestConfig
 from harness.experiment.plan import Trial
+from harness.experiment.signals import aging_s, swap_trace, window_s
 from harness.experiment.site import Site
 from harness.experiment.workloads import Workload
 from harness.governor import Governor, Limits
@@ -104,8 +105,10 @@ class LiveTrial:
         guests = self.experiment.guests
         safe_kib = {guest.name: guest.initial_mib * KIB_PER_MIB for guest in guests}
         self.watch("connecting to dom0 and the guests")
+        signals = self.experiment.signals
         clients = [
-            GuestClient(machine, period_s=self.experiment.period_s / 2, events=tell) for machine in self.site.guests
+            GuestClient(machine, period_s=self.experiment.period_s / 2, aging_s=aging_s(signals), events=tell)
+            for machine in self.site.guests
         ]
         for client in clients:
             stack.enter_context(client)
@@ -126,7 +129,11 @@ class LiveTrial:
             for guest in guests
         }
         reserve_kib, pool_kib = (mib * KIB_PER_MIB for mib in (self.experiment.reserve_mib, self.experiment.pool_mib))
-        return host, XenSource(host, clients, terms, reserve_kib=reserve_kib, pool_kib=pool_kib)
+        source = XenSource(
+            host, clients, terms, reserve_kib=reserve_kib, pool_kib=pool_kib,
+            trace=swap_trace(signals, host, tell), window_s=window_s(signals),
+        )  # fmt: skip
+        return host, source
 
     def _settle(self, host: XenHost) -> None:
         """Bring every guest to its initial memory; a host that has not enough for that is said so now."""

@@ -1,14 +1,17 @@
 """The hand of the arbiter in dom0, and its dead-man: what it does when the arbiter is no longer there.
 
-Not imported but sent: `XenHost` runs this text with dom0's own Python over one SSH channel, so it is one file, uses
-nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON object per line in, one
-per line out:
+Not imported but sent: `XenHost` runs this text, after that of `tracer.py`, with dom0's own Python over one SSH channel,
+so it uses nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON object per
+line in, one per line out:
 
     {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
     {"op": "lease", "seconds": s, "safe_kib": {…}}  {}; what is not given stays as it is
     {"op": "set", "targets_kib": {name: kib}}       {"applied_kib": {name: kib}, "failed": {name: reason}}
     {"op": "cap", "caps_kib": {name: kib}}          the same; only the most a domain may have, not its target
     {"op": "restore"}                               the same; sets the safe targets
+    {"op": "trace", "disks": {name: number}}        {"events": {name: text}, "lost": n, "failed": {name: reason}}, what
+                                                    these disks did since the last time, of the domains that the
+                                                    last "state" told of; {} ends it
     {"op": "bye", "restore": true}                  {}; the end, with the safe targets if any other was set
 
 An "id" in a request comes back in its answer; {"error": text} answers what cannot be done.
@@ -26,6 +29,7 @@ import ctypes
 import fcntl
 import importlib
 import json
+import math
 import os
 import re
 import select
@@ -36,6 +40,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from harness.xen.tracer import TraceError, Tracer
 
 LOCK = Path("/run/ballast-agent.lock")
 LOG = Path("/run/ballast-agent.log")
@@ -55,7 +61,9 @@ SLACK_KIB = 1024
 LARGEST_KIB = 1 << 40
 LONGEST_REQUEST = 1 << 20
 DEFAULT_LEASE_S, LONGEST_LEASE_S = 15.0, 24 * 3600.0
-OPS = ("state", "lease", "set", "cap", "restore", "bye")
+LOOK_S = 0.5
+"""While disks are traced: how often the trace is read at least, so that the kernel's buffer does not run over."""
+OPS = ("state", "lease", "set", "cap", "restore", "trace", "bye")
 
 
 class RefusedError(Exception):
@@ -169,14 +177,19 @@ def _run(*argv: str) -> str:
 class Agent:
     """Carries out requests, and knows what to do when there are none any more."""
 
-    def __init__(self, xen: Bindings | Tools, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, xen: Bindings | Tools, clock: Callable[[], float] = time.monotonic, tracer: Tracer | None = None
+    ) -> None:
         self._xen, self._clock = xen, clock
+        self.tracer = tracer or Tracer()
         self._lease_s = DEFAULT_LEASE_S
         self.lease_ends_s: float | None = None
         """None: there is nothing to undo."""
         self.safe_kib: dict[str, int] = {}
         self.ended = False
         self._video: dict[int, int] = {}
+        self._alive: dict[str, int] = {}
+        """Number of each domain that the last `state` told of."""
 
     def answer(self, line: bytes) -> Facts:
         """One request's answer, as a mapping; a request that makes no sense has one too."""
@@ -189,7 +202,7 @@ class Agent:
             if op not in OPS:
                 raise RefusedError(f"{op[:40]!r} is no op; there are {', '.join(OPS)}")
             said = getattr(self, f"_{op}")(request)
-        except RefusedError as error:
+        except (RefusedError, TraceError) as error:
             said = {"error": str(error)}
         except ValueError as error:
             said = {"error": f"the request cannot be read: {error}"}
@@ -214,6 +227,7 @@ class Agent:
                 domain["target_kib"] += self._video_kib(domain["domid"])
             domain["disks_kib"] = _disks_kib(domain["domid"])
             domains[name] = domain
+        self._alive = {name: domain["domid"] for name, domain in domains.items() if not domain["dying"]}
         return {"total_kib": total_kib, "free_kib": free_kib, "domains": domains}
 
     def _set(self, request: Facts) -> Facts:
@@ -237,6 +251,12 @@ class Agent:
         said = self.make_safe()
         self.lease_ends_s = None
         return said
+
+    def _trace(self, request: Facts) -> Facts:
+        disks = _sizes(request, "disks")
+        there = self._alive
+        self.tracer.follow({name: (there[name], disk) for name, disk in disks.items() if name in there})
+        return self.tracer.take()
 
     def _bye(self, request: Facts) -> Facts:
         if request.get("restore") is not True:
@@ -283,7 +303,7 @@ class Agent:
 
 
 def _sizes(request: Facts, key: str) -> dict[str, int]:
-    """A mapping of domain names to KiB, checked."""
+    """A mapping of domain names to KiB, or to numbers of disks, checked."""
     sizes = request.get(key)
     if not isinstance(sizes, dict):
         raise RefusedError(f"{key} is missing")
@@ -291,7 +311,7 @@ def _sizes(request: Facts, key: str) -> dict[str, int]:
         if not NAME.fullmatch(name):
             raise RefusedError(f"{name[:80]!r} is no name of a domain")
         if isinstance(kib, bool) or not isinstance(kib, int) or not 0 < kib <= LARGEST_KIB:
-            raise RefusedError(f"{key}.{name} must be a whole number of KiB above 0")
+            raise RefusedError(f"{key}.{name} must be a whole number above 0")
     return sizes
 
 
@@ -325,7 +345,9 @@ def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1) -> str:
         left_s = None if agent.lease_ends_s is None else agent.lease_ends_s - time.monotonic()
         if left_s is not None and left_s <= 0:
             return LEASE_OUT
-        if not select.select([read_fd], [], [], left_s)[0]:
+        wait_s = min(LOOK_S, math.inf if left_s is None else left_s) if agent.tracer.active else left_s
+        if not select.select([read_fd], [], [], wait_s)[0]:
+            agent.tracer.look()
             continue
         chunk = os.read(read_fd, 65536)
         if not chunk:
@@ -409,6 +431,10 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
         said = "nothing to undo" if agent.lease_ends_s is None else f"safe targets: {json.dumps(agent.make_safe())}"
         log(f"{reason}; {said}")
+        try:
+            agent.tracer.close()
+        except OSError as error:
+            log(f"the trace stays behind: {error}")
     sys.exit(UNLED if reason == LEASE_OUT else 0)
 
 

@@ -45,7 +45,9 @@ class Received:
 class GuestClient:
     """Keeps one connection to one guest, and on it the sampler; connects again whenever that ends.
 
-    Events: `connected`, `disconnected`, `sampler_ended`, `silent`, `heard`, `rebooted`, `oom_kill`, `bad_line`.
+    With `aging_s` the sampler also tells the ages of the guest's pages, at that resolution.
+    Events: `connected`, `disconnected`, `sampler_ended`, `silent`, `heard`, `rebooted`, `oom_kill`, `bad_line`,
+    `no_page_ages`.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class GuestClient:
         machine: Machine,
         *,
         period_s: float = 1.0,
+        aging_s: float = 0.0,
         events: Events = no_events,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.machine, self.period_s = machine, period_s
+        self.machine, self.period_s, self.aging_s = machine, period_s, aging_s
         self.bad_lines = 0
         """Lines that were no samples."""
         self._events, self._clock = events, clock
@@ -164,7 +167,7 @@ class GuestClient:
             heard = self.newest
             with self._open_channel() as channel:
                 channel.settimeout(PATIENCE_S)
-                execute(channel, f"exec perl - {self.period_s:g}")
+                execute(channel, f"exec perl - {self.period_s:g} {self.aging_s:g}")
                 channel.sendall(SAMPLER.read_bytes() + b"__END__\n")
                 self._hear(channel)
                 if self._closing.is_set():
@@ -212,6 +215,8 @@ class GuestClient:
         if before is not None and sample.mono_s < before.sample.mono_s:
             self._tell("rebooted", f"its clock went from {before.sample.mono_s:.0f} s to {sample.mono_s:.0f} s")
             before = None
+        if before is None and self.aging_s and sample.page_ages is None:
+            self._tell("no_page_ages", "it needs a kernel with lru_gen, and debugfs on /sys/kernel/debug")
         if before is not None and (kills := traffic(before.sample, sample).oom_kills) > 0:
             self._tell("oom_kill", f"{kills:.0f} since {before.sample.mono_s:.0f} s after boot")
         received = Received(sample=sample, arrived_s=now_s)

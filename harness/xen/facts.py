@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass, fields
 
 LONGEST_LINE = 4096
-"""Bytes; the sampler's lines have about 420."""
+"""Bytes; the sampler's lines have about 430, and 60 more with page ages."""
 PAGE_KIB = 4
 """Xen's own pages, and those of every guest that its balloon driver serves on x86."""
 MOST_DIGITS = 15
 """So that every figure is exact as a float; as microseconds this is 31 years."""
 LARGEST_KIB = 2**40
+GENERATIONS = 64
+"""Of pages, that are read of one line; the kernel has 4, at different times in every memory cgroup."""
 
 UNKNOWN = math.nan
 
@@ -42,6 +44,8 @@ class Sample:
     swap_free_kib: float = UNKNOWN
     swap_used_kib: float = UNKNOWN
     """Over all swap areas, as /proc/swaps has it."""
+    swap_cached_kib: float = UNKNOWN
+    """In memory, with a copy in swap that is still good."""
     swap_device: float = UNKNOWN
     """Number of the disk that the first swap area is on, by which dom0 knows it too; it changes nothing but the
     answer to what this guest swaps while it is silent.
@@ -56,6 +60,8 @@ class Sample:
     oom_kills: float = UNKNOWN
     stalled_some_s: float = UNKNOWN
     stalled_full_s: float = UNKNOWN
+    page_ages: tuple[tuple[float, float, float], ...] | None = None
+    """Age (s), anonymous KiB and file KiB of each generation: not used for at least so long, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,7 @@ _PLAIN = {
     b"Committed_AS": "committed_kib",
     b"SwapTotal": "swap_total_kib",
     b"SwapFree": "swap_free_kib",
+    b"SwapCached": "swap_cached_kib",
     b"swaps_used": "swap_used_kib",
     b"swap_device": "swap_device",
     b"balloon_target": "balloon_target_kib",
@@ -110,6 +117,8 @@ _COUNTERS = {
     b"psi_some_us": ("stalled_some_s", 1e-6),
     b"psi_full_us": ("stalled_full_s", 1e-6),
 }
+_AGE = rb"[0-9]{1,%d}:[0-9]{1,10}:[0-9]{1,10}" % MOST_DIGITS
+_AGES = re.compile(rb"ages=(%s(?:,%s){0,%d})" % (_AGE, _AGE, GENERATIONS - 1))
 _FIELD = re.compile(rb"([A-Za-z_]{1,32})=([0-9]{1,%d})" % MOST_DIGITS)
 
 
@@ -126,7 +135,13 @@ def parse_sample(line: bytes) -> Sample:
     if head != b"B1":
         raise SampleError(f"a line that begins with {head[:16]!r}, not with B1")
     said: dict[bytes, int] = {}
+    ages: bytes | None = None
     for word in words:
+        if found := _AGES.fullmatch(word):
+            if ages is not None:
+                raise SampleError("ages is there twice")
+            ages = found[1]
+            continue
         match = _FIELD.fullmatch(word)
         if match is None:
             raise SampleError(f"{word[:32]!r} is not a name and a number of at most {MOST_DIGITS} digits")
@@ -137,7 +152,13 @@ def parse_sample(line: bytes) -> Sample:
         if key not in said:
             raise SampleError(f"{key.decode()} is missing")
     seq, mono_ms = said.pop(b"seq"), said.pop(b"mono_ms")
-    return Sample(seq=seq, mono_s=mono_ms / 1000, **dict(_figure(key, number) for key, number in said.items()))
+    figures = dict(_figure(key, number) for key, number in said.items())
+    return Sample(seq=seq, mono_s=mono_ms / 1000, page_ages=None if ages is None else _page_ages(ages), **figures)
+
+
+def _page_ages(text: bytes) -> tuple[tuple[float, float, float], ...]:
+    generations = (map(int, generation.split(b":")) for generation in text.split(b","))
+    return tuple((age_ms / 1000, float(anon * PAGE_KIB), float(file * PAGE_KIB)) for age_ms, anon, file in generations)
 
 
 def _figure(key: bytes, number: int) -> tuple[str, float]:

@@ -143,6 +143,17 @@ class XenHost:
         """Set the most that guests may have, whatever their targets: for one that does not do as it is told."""
         return self._sizes("cap", "caps_kib", caps_kib)
 
+    def trace(self, disks: Mapping[str, int]) -> dict[str, Any]:
+        """What the guests' disks did since the last call (tracer.py says how it is told); an empty mapping ends it.
+
+        By the names that Xen has for the guests; which of its disks is meant, by the number that the guest has for it.
+
+        Raises:
+            HostError: dom0 cannot be asked, or cannot trace.
+
+        """
+        return self._ask({"op": "trace", "disks": dict(disks)})
+
     def renew_lease(self, lease_s: float | None = None) -> None:
         """Tell dom0 that the arbiter lives; `lease_s` is how long it may be silent from now on.
 

@@ -16,10 +16,17 @@ from harness.xen.agent import BUSY, LOG, UNLED
 from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 
-AGENT = Path(__file__).with_name("agent.py")
+SENT = tuple(Path(__file__).with_name(name) for name in ("tracer.py", "agent.py"))
 LONGEST_ANSWER = 1 << 24
 
-_START = 'import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv[1])), "ballast-agent", "exec"))'
+START = """
+import sys, types
+tracer, agent = [sys.stdin.buffer.read(int(size)) for size in sys.argv[1:]]
+module = sys.modules["harness.xen.tracer"] = types.ModuleType("harness.xen.tracer")
+exec(compile(tracer, "ballast-tracer", "exec"), module.__dict__)
+exec(compile(agent, "ballast-agent", "exec"))
+"""
+"""Runs what is sent: first what the agent imports, under the name by which it does, then the agent."""
 
 CAUSES = {
     BUSY: "another agent is at work there. Stop the other controller, or wait until its lease runs out.",
@@ -53,10 +60,10 @@ class AgentLink:
         self._connection = connect(machine)
         try:
             self._channel = transport(self._connection).open_session(timeout=PATIENCE_S)
-            source = AGENT.read_bytes()
+            sources = [path.read_bytes() for path in SENT]
             self._channel.settimeout(PATIENCE_S)
-            execute(self._channel, shlex.join(["exec", "python3", "-I", "-c", _START, str(len(source))]))
-            self._channel.sendall(source)
+            execute(self._channel, shlex.join(["exec", "python3", "-I", "-c", START, *(str(len(s)) for s in sources)]))
+            self._channel.sendall(b"".join(sources))
             # Not a byte more before it is ready: Python reads ahead.
             if "ready" not in (said := self._line(time.monotonic() + PATIENCE_S)):
                 raise LinkError(self._why(str(said.get("error", said))[:200]))

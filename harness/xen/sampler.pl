@@ -1,13 +1,17 @@
 # The guest's side of Ballast: one line of memory statistics per period on standard output, until standard input ends.
 #
-# Started as `perl - PERIOD_S` with this text and __END__ on standard input: nothing is installed. It uses only what
-# perl-base has, forks nothing and holds its files open, so that it still answers when the guest is short of memory.
+# Started as `perl - PERIOD_S [AGING_S]` with this text and __END__ on standard input: nothing is installed. It uses only
+# what perl-base has, forks nothing and holds its files open, so that it still answers when the guest is short of memory.
 # A figure that is not there is left out of the line; the reader decides what that means (harness/xen/facts.py).
 use strict;
 use warnings;
 use Config;
 
+# AGING_S other than 0: the kernel's multi-generational LRU is turned on, and every so often it looks which pages were used
+# since the last time. The third argument is for tests.
 my $period_ms = 1000 * ($ARGV[0] // 1);
+my $aging_ms  = 1000 * ($ARGV[1] // 0);
+my $kernel    = $ARGV[2] // '/sys/kernel';
 $period_ms >= 100 or die "PERIOD_S must be at least 0.1\n";
 $SIG{PIPE} = 'IGNORE';    # a closed standard output shows as a failed write
 
@@ -24,7 +28,7 @@ my $balloon = '/sys/devices/system/xen_memory/xen_memory0';
 my @files = (
     [
         '/proc/meminfo',
-        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Committed_AS|SwapTotal|SwapFree): +(\d+)/m,
+        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Committed_AS|SwapTotal|SwapFree|SwapCached): +(\d+)/m,
     ],
     [
         '/proc/vmstat',
@@ -72,6 +76,58 @@ sub device {
     return $devices{$name} //= (stat $name)[6] // 0;
 }
 
+# Generations of pages, of all memory cgroups and nodes together, as AGE_MS:ANONYMOUS:FILE,... in pages.
+#
+# The kernel writes for each a line of number, age, anonymous and file pages, the oldest first. What was used between two
+# agings is in the generation that was the youngest then, and what was used since the last is not known yet. So a page
+# of a generation was last used at least as long before the last aging as the next younger one was born before it. Of
+# the time before we began nothing is known: nobody looked.
+my ($lru_gen, $was);
+my ($start_ms, $aged_ms) = (0, 0);
+sub generations {
+    my ($age) = @_;
+    my ($memcg, $node, $text, @commands, @of, %sum) = (0, 0, contents($lru_gen));
+    my $done = sub {
+        my $youngest = $of[-1] or return;
+        push @commands, "+ $memcg $node $youngest->[0] 1 1\n";
+        for my $i (0 .. $#of) {
+            my $born = $of[ $i < $#of ? $i + 1 : $i ][1] - $youngest->[1];
+            my $known = $aged_ms - $start_ms;
+            my $key = 1000 * int(($born < $known ? $born : $known) / 1000 + 0.5);
+            $sum{$key}[$_] += $of[$i][ 2 + $_ ] for 0, 1;
+        }
+        @of = ();
+    };
+    for (split /\n/, $text) {
+        if    (/^memcg\s+(\d+)/)                      { $done->(); $memcg = $1 }
+        elsif (/^\s*node\s+(\d+)/)                   { $done->(); $node  = $1 }
+        elsif (/^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/) { push @of, [ $1, $2, $3, $4 ] }
+    }
+    $done->();
+    if ($age) {
+        syswrite($lru_gen, $_) for @commands;    # one at a time: the kernel ends at the first that it refuses
+        return generations(0);
+    }
+    my @ages = sort { $a <=> $b } keys %sum;
+    for my $older (splice(@ages, 64)) {    # more than are read: they count as the oldest of those that are
+        $sum{ $ages[-1] }[$_] += $sum{$older}[$_] for 0, 1;
+    }
+    return map { join(':', $_, @{ $sum{$_} }) } @ages;
+}
+
+sub lru_gen_enabled {
+    my ($value) = @_;
+    open(my $handle, '+<', "$kernel/mm/lru_gen/enabled") or return;
+    my $before = contents($handle);
+    sysseek($handle, 0, 0);
+    syswrite($handle, $value);
+    return $before;
+}
+
+if ($aging_ms && open($lru_gen, '+<', "$kernel/debug/lru_gen")) {
+    $was = lru_gen_enabled("y\n");
+}
+
 sub sample {
     my %sum;    # one figure per name, but for the swap areas, of which there can be several
     for (@files) {
@@ -81,6 +137,11 @@ sub sample {
         $sum{swap_device} = device($1) if $path eq '/proc/swaps' && $text =~ m{^(/dev/\S+)}m;
     }
     return map { "$_=$sum{$_}" } sort keys %sum;
+}
+
+sub leave {
+    lru_gen_enabled($was) if defined $was;
+    exit 0;
 }
 
 # Be the last to be killed, the first to run, and never swapped out; each only if we may.
@@ -93,12 +154,19 @@ sample();            # first, so that what it takes is in memory and is locked
 my $lock = 1 | 2 | 4;    # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: what is in use, not all that is mapped
 syscall($number->{mlockall}, $lock) if $number->{mlockall};
 
-my $start_ms = now_ms();
+$start_ms = $aged_ms = now_ms();
 my $seq = 0;
 while (1) {
-    my $line = join(' ', 'B1', "seq=$seq", 'mono_ms=' . now_ms(), sample()) . "\n";
+    my @said = sample();
+    if (defined $was) {
+        my $age = now_ms() + $period_ms / 2 >= $aged_ms + $aging_ms;    # on the nearest line
+        $aged_ms = now_ms() if $age;
+        my $ages = join(',', generations($age));
+        push @said, "ages=$ages" if $ages;
+    }
+    my $line = join(' ', 'B1', "seq=$seq", 'mono_ms=' . now_ms(), @said) . "\n";
     while (length $line) {
-        my $written = syswrite(STDOUT, $line) or exit 0;
+        my $written = syswrite(STDOUT, $line) or leave();
         substr($line, 0, $written) = '';
     }
 
@@ -107,6 +175,6 @@ while (1) {
     while ((my $left_ms = $start_ms + $seq * $period_ms - now_ms()) > 0) {
         vec(my $standard_input = '', 0, 1) = 1;
         next unless select($standard_input, undef, undef, $left_ms / 1000) > 0;
-        sysread(STDIN, my $ignored, 4096) or exit 0;
+        sysread(STDIN, my $ignored, 4096) or leave();
     }
 }

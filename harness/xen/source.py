@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.view import FloatArray, HostView
+from harness.view import Curve, FloatArray, HostView
 from harness.xen.client import GuestClient
 from harness.xen.facts import UNKNOWN, Rates, Sample, rates
 from harness.xen.host import Domain, HostError, XenHost
+from harness.xen.page_ages import WINDOW_S, histogram, touched_kib
+from harness.xen.swap_trace import SwapTrace, swap_disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,6 @@ class _Disk:
         }
 
 
-DISK_MINORS = 15
-"""A Xen disk has 16 device numbers: its own and those of its partitions."""
-
 _FROM_SAMPLE = (
     "mem_total_kib",
     "mem_free_kib",
@@ -75,6 +74,8 @@ class XenSource:
     """Puts together what Xen says and what the guests say; one guest per client, in their order.
 
     With `pool_kib` the guests share that and no more, however much Xen has: the view's free memory is fenced.
+    With `trace` the view has ghost returns; where the guests tell the ages of their pages, those, and what was touched
+    within `window_s`.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class XenSource:
         *,
         reserve_kib: float,
         pool_kib: float | None = None,
+        trace: SwapTrace | None = None,
+        window_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take a first look at the host.
@@ -95,6 +98,7 @@ class XenSource:
         """
         self._host, self._clients, self._terms = host, tuple(clients), terms
         self._reserve_kib, self._pool_kib = reserve_kib, pool_kib
+        self._trace, self._window_s = trace, window_s or WINDOW_S
         self._clock = clock
         self._state, self._state_at_s = host.state(), clock()
         self._heard = {client.name: _Heard() for client in clients}
@@ -105,12 +109,15 @@ class XenSource:
         When dom0 does not answer, what it said last counts, and the view is as old as that: all guests are then soon
         stale, and nothing is sent.
         """
+        returns: Mapping[str, Curve] = {}
         with suppress(HostError):
             self._state, self._state_at_s = self._host.state(), self._clock()
+            returns = self._returns()
         now_s = self._clock()
         domains = [self._domain(client) for client in self._clients]
         said = [self._columns(client, domain) for client, domain in zip(self._clients, domains, strict=True)]
         columns: dict[str, Any] = {name: _column(of[name] for of in said) for name in (*_FROM_SAMPLE, *_FROM_RATES)}
+        old = [client.newest.sample.page_ages if client.newest else None for client in self._clients]
         terms = [self._terms[client.name] for client in self._clients]
         current = _column(UNKNOWN if domain is None else domain.current_kib for domain in domains)
         ages = _column(client.age_s(now_s) for client in self._clients)
@@ -127,6 +134,9 @@ class XenSource:
             max_kib=_column(_most(term, domain) for term, domain in zip(terms, domains, strict=True)),
             shares=_column(term.shares for term in terms),
             age_s=np.maximum(ages, now_s - self._state_at_s),
+            active_kib=_column(touched_kib(generations, self._window_s) for generations in old),
+            page_ages=tuple(None if generations is None else histogram(generations) for generations in old),
+            ghost_returns=tuple(returns.get(client.machine.xen_name) for client in self._clients),
             **columns,
         )
 
@@ -154,13 +164,22 @@ class XenSource:
         return sizes | (asdict(heard.rates) if heard.rates else dict.fromkeys(_FROM_RATES, UNKNOWN)) | seen
 
     def _swap_disk(self, sample: Sample, domain: Domain | None) -> _Disk | None:
-        if domain is None or math.isnan(sample.swap_device):
+        number = None if domain is None else swap_disk(sample, domain)
+        if domain is None or number is None:
             return None
-        whole = int(sample.swap_device) & ~DISK_MINORS
-        found = domain.disks_kib.get(str(whole)) or domain.disks_kib.get(str(int(sample.swap_device)))
-        if found is None:
-            return None
-        return _Disk(domid=domain.domid, at_s=self._state_at_s, read_kib=found[0], written_kib=found[1])
+        read_kib, written_kib = domain.disks_kib[str(number)]
+        return _Disk(domid=domain.domid, at_s=self._state_at_s, read_kib=read_kib, written_kib=written_kib)
+
+    def _returns(self) -> Mapping[str, Curve]:
+        """What came back to each traced guest since the view before, by its name in Xen."""
+        if self._trace is None:
+            return {}
+        known = {
+            client.machine.xen_name: (client.newest.sample, domain)
+            for client in self._clients
+            if client.newest and (domain := self._domain(client))
+        }
+        return self._trace.returns(known, self._state_at_s)
 
     def _free_kib(self, current_kib: float) -> tuple[float, float]:
         """What is free for the guests, and how much of that is promised to domains that are not in the view.

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from harness.experiment.config import EXPERIMENTS, ConfigError, Experiment, load_experiment, names
+from harness.experiment.signals import aging_s, window_s
 
 GOOD = """\
 name: small
@@ -50,6 +51,34 @@ def test_what_the_file_leaves_out_is_filled_in(tmp_path: Path) -> None:
     assert experiment.guests[1].shares == 1000
     assert experiment.guests[0].parameters["high_mib"] == 300
     assert experiment.guests[0].parameters["low_mib"] == 60
+
+
+def test_signals_are_off_unless_the_experiment_asks_for_them(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).signals == ()
+    both = load(tmp_path, GOOD + "signals: [page-ages, swap-trace]\n")
+    assert [signal.name for signal in both.signals] == ["page-ages", "swap-trace"]
+    assert (window_s(both.signals), aging_s(both.signals)) == (30, 15), "the kernel's generations span two agings"
+    assert both.resolved()["signals"] == [{"name": "page-ages", "window_s": 30.0}, {"name": "swap-trace"}]
+
+
+def test_the_window_of_page_ages_can_be_chosen(tmp_path: Path) -> None:
+    signals = load(tmp_path, GOOD + "signals: [{name: page-ages, window_s: 8}]\n").signals
+    assert (window_s(signals), aging_s(signals)) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("signals", "said"),
+    [
+        ("[damon]", "small.yml:14: signals[0].name: there is no signal damon; known: page-ages, swap-trace"),
+        ("[{name: swap-trace, window_s: 8}]", "window_s belongs to page-ages alone; remove it"),
+        ("[{name: page-ages, window: 8}]", "unknown key; did you mean window_s?"),
+        ("[{name: page-ages, window_s: 1}]", "signals[0].window_s"),
+        ("[swap-trace, swap-trace]", "is the name of signals[0] too"),
+        ("page-ages", "must be a list"),
+    ],
+)
+def test_a_signal_that_there_is_not_is_refused(tmp_path: Path, signals: str, said: str) -> None:
+    assert said in complaint(tmp_path, GOOD + f"signals: {signals}\n")
 
 
 def test_a_policy_is_a_name_or_a_mapping(tmp_path: Path) -> None:

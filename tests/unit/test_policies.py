@@ -64,6 +64,24 @@ def test_at_a_tax_of_one_shares_alone_weigh() -> None:
     assert in_mib(make("price", {"tax": 1}).decide(view).targets_kib) == [400, 400]
 
 
+@pytest.mark.parametrize("name", ["price", "two-state", "idle-tax"])
+def test_a_guest_of_which_nobody_knows_what_it_touched_is_held_and_told_so(name: str) -> None:
+    view = make_view([400, 400, 400], pool=1200, swap_fill=[0, 0, 0], active_kib=np.array([380.0, np.nan, 100.0]) * MIB,
+                     committed_kib=np.full(3, 1e6))  # fmt: skip
+    said = make(name, {"active": "touched"}).decide(view)
+    assert said.targets_kib[1] == view.current_kib[1]
+    assert said.reasons[1] == "held at 400 MiB: its active_kib is not known"
+    assert said.targets_kib[2] == 295 * MIB, "the others are priced: 0.75·100 + (800 - 360)/2"
+
+
+def test_two_states_scarce_memory_is_priced_by_what_was_touched() -> None:
+    view = make_view([400, 400], pool=800, swap_fill=[0, 0], active_kib=np.array([380.0, 100.0]) * MIB,
+                     committed_kib=np.full(2, 1e6))  # fmt: skip
+    said = make("two-state", {"active": "touched"}).decide(view)
+    assert said.state == "scarce"
+    assert in_mib(said.targets_kib) == [505, 295], "0.75·380 + (800 - 360)/2 and 0.75·100 + 220"
+
+
 def test_what_was_touched_can_stand_for_what_is_used() -> None:
     view = make_view([400, 400], pool=800, swap_fill=[0, 0], active_kib=np.array([380.0, 100.0]) * MIB)
     assert in_mib(make("price", {"active": "touched"}).decide(view).targets_kib) == [505, 295]

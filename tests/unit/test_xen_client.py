@@ -115,6 +115,15 @@ def test_a_client_keeps_the_newest_two_samples_of_the_same_boot_and_tells_of_reb
     assert [event for event, _ in told] == ["oom_kill", "rebooted"]
 
 
+def test_a_guest_that_should_tell_ages_and_does_not_is_told_of_once() -> None:
+    guest = client()
+    guest.aging_s = 15.0
+    told.clear()
+    for line in (b"B1 seq=0 mono_ms=5000", b"B1 seq=1 mono_ms=6000"):
+        guest._receive(line)
+    assert [event for event, _ in told] == ["no_page_ages"]
+
+
 def test_a_guest_that_sends_nonsense_is_told_of_ever_more_rarely() -> None:
     guest = client()
     told.clear()

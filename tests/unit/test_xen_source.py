@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.view import HostView
 from harness.xen.client import Received
 from harness.xen.facts import Sample
 from harness.xen.host import Domain, HostError, HostState
@@ -195,3 +196,44 @@ def test_when_dom0_is_away_the_last_state_counts_and_grows_old() -> None:
 def test_a_host_that_cannot_be_asked_at_all_is_an_error_at_once() -> None:
     with pytest.raises(HostError):
         XenSource(FakeHost({}, reachable=False), [], {}, reserve_kib=0)  # type: ignore[arg-type]
+
+
+class FakeTrace:
+    """A trace that tells what it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[set[str]] = []
+
+    def returns(self, known: Mapping[str, object], now_s: float) -> dict[str, tuple[tuple[float, float], ...]]:
+        self.asked.append(set(known))
+        return {"g1.xen": ((4.0, 1.0),), "g2.xen": ()}
+
+
+def test_without_signals_the_view_has_none() -> None:
+    scene = Scene()
+    scene.clients[0].says(99.0, swap_device=XVDB)
+    view = scene.source.view()
+    assert view.page_ages == view.ghost_returns == (None, None)
+    assert np.isnan(view.active_kib).all()
+
+
+def test_the_ages_that_a_guest_tells_are_in_the_view_with_what_it_touched_within_the_window() -> None:
+    scene = Scene()
+    scene.clients[0].says(99.0, page_ages=((0.0, 30.0, 10.0), (30.0, 80.0, 0.0)))  # type: ignore[arg-type]
+    view = scene.source.view()
+    assert view.page_ages == (((0.0, 40.0), (30.0, 80.0)), None)
+    assert view.active_kib[0] == 40
+    assert np.isnan(view.active_kib[1])
+
+
+def test_what_came_back_is_in_the_view_also_when_it_was_nothing_and_in_its_record() -> None:
+    scene, trace = Scene(), FakeTrace()
+    scene.source._trace = trace  # type: ignore[assignment]
+    scene.clients[0].says(99.0, swap_device=XVDB)
+    view = scene.source.view()
+    assert trace.asked == [{"g1.xen"}], "of the other nobody knows yet where it swaps"
+    assert view.ghost_returns == (((4.0, 1.0),), ())
+    again = HostView.from_json(view.to_json())
+    assert again.ghost_returns == view.ghost_returns, "traced and nothing came back is not the same as not traced"
+    scene.host.reachable = False
+    assert scene.source.view().ghost_returns == (None, None)
