@@ -14,8 +14,9 @@ import pytest
 from harness import policies
 from harness.balancer import tick
 from harness.experiment.live import WORKLOAD_DIR
+from harness.experiment.signals import Signal, aging_s, swap_trace, window_s
 from harness.governor import Governor, Limits
-from harness.xen.client import GuestClient
+from harness.xen.client import GuestClient, no_events
 from harness.xen.host import XenHost
 from harness.xen.source import Terms, XenSource
 from tests.e2e.conftest import Lived
@@ -42,12 +43,14 @@ class Scene:
 TIGHT = Scene(sizes_mib={"g1": 200, "g2": 376}, pool_mib=576, reserve_mib=0)
 ROOMY = Scene(sizes_mib={"g1": 180, "g2": 200}, pool_mib=640, reserve_mib=0)
 
+SIGNALS = {"ghost": ["swap-trace"], "miss-ratio": [{"name": "page-ages", "window_s": 8.0}]}
 CASES: dict[str, tuple[dict[str, Any], tuple[Scene, ...]]] = {
     "two-state": ({"reserve_mib": 100}, (TIGHT,)),
     "price": ({}, (TIGHT,)),
     "self-balloon": ({"reserve_mib": 60}, (TIGHT,)),
     "idle-tax": ({}, (TIGHT,)),
-    "ghost": ({"decay_s": 2.0}, (TIGHT,)),
+    "ghost": ({"decay_s": 2.0}, (ROOMY,)),  # it gives only what it took before, so there must be something to take
+    "miss-ratio": ({}, (TIGHT,)),
     "dynamic-baseline": ({}, (TIGHT,)),
     "squeezed": ({}, (TIGHT,)),
     "qmemman": ({}, (TIGHT,)),
@@ -74,14 +77,19 @@ def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> d
     """Let a policy balance from a scene; returns the direction in which each guest's memory followed a target."""
     policy = policies.make(name, params)
     safe_kib = {guest: mib * MIB for guest, mib in START.items()}
+    signals = [Signal.model_validate(said) for said in SIGNALS.get(name, [])]
     terms = {guest: Terms(min_kib=160 * MIB, max_kib=480 * MIB) for guest in START}
     followed: dict[str, int] = {}
     with ExitStack() as stack:
-        clients = [stack.enter_context(GuestClient(machine, period_s=0.5)) for machine in lived.site.guests]
+        clients = [
+            stack.enter_context(GuestClient(machine, period_s=0.5, aging_s=aging_s(signals)))
+            for machine in lived.site.guests
+        ]
         host = stack.enter_context(XenHost(lived.site.dom0, lived.site.guests, safe_kib=safe_kib))
         assert all(client.wait_for_sample(60) for client in clients)
         source = XenSource(
-            host, clients, terms, reserve_kib=scene.reserve_mib * MIB, pool_kib=scene.pool_mib * MIB
+            host, clients, terms, reserve_kib=scene.reserve_mib * MIB, pool_kib=scene.pool_mib * MIB,
+            trace=swap_trace(signals, host, no_events), window_s=window_s(signals),
         )  # fmt: skip
         policy.reset()
         policy.decide(source.view())  # what `static` keeps is what it sees first
