@@ -108,5 +108,6 @@ def _disk() -> Iterator[Finding]:
     if free_mib < 2 * IMAGE_MIB:
         said = f"make room in {cache} ({2 * IMAGE_MIB} MiB), or set BALLAST_CACHE to a folder elsewhere"
         yield Finding(what=f"{free_mib} MiB are free for the lab's image", remedy=said)
-    if "," in str(cache):
-        yield Finding(what=f"the cache's path has a comma, which QEMU cannot take: {cache}", remedy="set BALLAST_CACHE")
+    if {",", " "} & {*str(cache)}:
+        said = f"the cache's path has a comma or a space, which QEMU and SSH cannot take: {cache}"
+        yield Finding(what=said, remedy="set BALLAST_CACHE to another folder")

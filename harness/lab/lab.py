@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import string
 import subprocess
 import sys
 import threading
@@ -16,15 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from harness.lab import qemu
+from harness.lab import inventory, qemu
 from harness.lab.image import PROJECT, Image, LabError, cache_root, locked, obtain
 from harness.lab.shape import Shape
 
-GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
 KEEPER = "harness.lab.keeper"
 MEMORY = "memory"
 """The machine's memory when it had been provisioned; a name in the lab's folder, where QEMU runs."""
@@ -76,7 +71,7 @@ class Lab:
     @property
     def inventory(self) -> Path:
         """The Ansible inventory of the running lab."""
-        return self.folder / "inventory.yml"
+        return self.folder / inventory.FILE
 
     @property
     def provisioned(self) -> bool:
@@ -142,7 +137,7 @@ class Lab:
             keeper=0, owner=owner or 0, command=tuple(command), accelerator=accelerator.name, why=accelerator.why,
             memory_mib=shape.memory_mib, ports=dict(zip(names, ports, strict=True)),
         )  # fmt: skip
-        self._write_access(shape, image, state)
+        inventory.write(self.folder, shape, image, state.ports)
         return self._launch(state)
 
     def _launch(self, state: State) -> State:
@@ -182,44 +177,6 @@ class Lab:
         said = (self.folder / "qemu.log").read_text()[-2000:]
         self.down()
         raise LabError(f"QEMU did not start. It said:\n{said}\nTo build this lab anew: ballast lab forget EXPERIMENT")
-
-    def _write_access(self, shape: Shape, image: Image, state: State) -> None:
-        lines = [f"[127.0.0.1]:{port} {image.host_key}" for port in state.ports.values()]
-        known_hosts = self.folder / "known_hosts"
-        known_hosts.write_text("\n".join(lines) + "\n")
-
-        def machine(name: str) -> dict[str, Any]:
-            return {"ansible_port": state.ports[name]}
-
-        guests = {
-            guest.name: machine(guest.name)
-            | {
-                "xen_guest_swap_device": "/dev/xvdb",
-                "xen_guest_domain": {
-                    "name": guest.name, "memory_mib": guest.initial_mib, "max_mib": guest.max_mib, "vcpus": 1,
-                    "kernel": "/boot/vmlinux", "ramdisk": "/boot/initramfs", "bridge": "xenbr0",
-                    "mac": f"00:16:3e:00:01:{index + 1:02x}", "vif_script": "lab-vif", "disk_script": "lab-block",
-                    "disks": _guest_disks(index),
-                    "extra": f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
-                },
-            }
-            for index, guest in enumerate(shape.guests)
-        }  # fmt: skip
-        common = {
-            "ballast_lab": str(self.folder),
-            "ansible_host": "127.0.0.1",
-            "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(image.key_file),
-            "ballast_known_hosts": str(known_hosts),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes "
-            "-o IdentitiesOnly=yes",
-            "ansible_python_interpreter": "/usr/bin/python3",
-        }
-        tree = {
-            "xen_hosts": {"hosts": {"dom0": machine("dom0")}, "vars": common},
-            "xen_guests": {"hosts": guests, "vars": common},
-        }
-        self.inventory.write_text(yaml.safe_dump(tree, sort_keys=False))
 
     def seal(self) -> None:
         """Keep the machine as it is now: every later start and every trial begins here. It is restarted from there.
@@ -307,9 +264,3 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
-
-
-def _guest_disks(index: int) -> list[str]:
-    """The names in dom0 of guest `index`'s root and swap disk; /dev/vda is dom0's own."""
-    first = 1 + 2 * index
-    return [f"/dev/vd{string.ascii_lowercase[number]}" for number in (first, first + 1)]

@@ -1,0 +1,65 @@
+"""What Ansible and the harness must know to get into a running lab: an inventory, and the host keys that it believes."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.lab import qemu
+from harness.lab.image import Image
+from harness.lab.shape import GuestShape, Shape
+
+FILE = "inventory.yml"
+GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
+
+
+def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) -> None:
+    """Write both into the lab's folder. `ports`: machine → port on 127.0.0.1."""
+    known_hosts = folder / "known_hosts"
+    known_hosts.write_text("".join(f"[127.0.0.1]:{port} {image.host_key}\n" for port in ports.values()))
+    common = {
+        "ballast_lab": str(folder),
+        "ansible_host": "127.0.0.1",
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(image.key_file),
+        "ballast_known_hosts": str(known_hosts),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes "
+        "-o IdentitiesOnly=yes",
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+    guests = {
+        guest.name: {
+            "ansible_port": ports[guest.name],
+            "xen_guest_swap_device": "/dev/xvdb",
+            "xen_guest_domain": _domain(guest, index),
+        }
+        for index, guest in enumerate(shape.guests)
+    }
+    tree = {
+        "xen_hosts": {"hosts": {"dom0": {"ansible_port": ports["dom0"]}}, "vars": common},
+        "xen_guests": {"hosts": guests, "vars": common},
+    }
+    (folder / FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def _domain(guest: GuestShape, index: int) -> dict[str, Any]:
+    """What roles/xen_host writes into the configuration of a guest."""
+    first = 1 + 2 * index  # /dev/vda is dom0's own; then two for every guest: its root and its swap
+    return {
+        "name": guest.name,
+        "memory_mib": guest.initial_mib,
+        "max_mib": guest.max_mib,
+        "vcpus": 1,
+        "kernel": "/boot/vmlinux",
+        "ramdisk": "/boot/initramfs",
+        "extra": f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
+        "disks": [f"/dev/vd{string.ascii_lowercase[number]}" for number in (first, first + 1)],
+        "disk_script": "lab-block",
+        "bridge": "xenbr0",
+        "mac": f"00:16:3e:00:01:{index + 1:02x}",
+        "vif_script": "lab-vif",
+    }
