@@ -1,4 +1,4 @@
-"""What Ansible and the harness must know to get into a running lab: an inventory, and the host keys that it believes."""
+"""What Ansible and the harness need to get into a running lab: an inventory, and the host keys that are believed."""
 
 from __future__ import annotations
 
