@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiment import runner
+from harness.experiment.site import from_inventory
 from harness.governor import Plan, Step
+from harness.progress import Progress
 from harness.records import RunFolder, read_run
 from harness.xen.client import GuestClient
 from harness.xen.host import XenHost
@@ -180,3 +183,22 @@ def test_a_workload_that_dies_is_a_row_with_its_reason(lived: Lived, tmp_path: P
     assert failed.reason.str.contains("exit 137").all()
     lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert all(re.fullmatch(r"\d{4}-.*", line["utc"]) for line in lines)
+
+
+def test_a_host_of_ones_own_has_no_snapshot_and_ends_at_the_initial_split(lived: Lived, tmp_path: Path) -> None:
+    inventory = yaml.safe_load(lived.lab.inventory.read_text())
+    for group in inventory.values():
+        del group["vars"]["ballast_lab"]
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(inventory))
+    own = lived.experiment.model_copy(update={"policies": lived.experiment.policies[1:]})
+    site = from_inventory([tmp_path / "mine.yml"], own)
+    assert site.lab is None
+
+    lived.restore()
+    before = lived.ask("g1", "cat", "/proc/sys/kernel/random/boot_id")
+    done = runner.run(own, site, tmp_path, Progress(lambda _: None))
+    assert done.failed == 0
+    assert read_run(done.folder).manifest["xen"]["lab"] is False
+    assert lived.ask("g1", "cat", "/proc/sys/kernel/random/boot_id") == before
+    until(lambda: {name: xl_list_mib(lived)[name] for name in SAFE_KIB} == {"g1": 288, "g2": 288}, 30, "initial split")
+    assert "mono.py" not in lived.ask("g1", "ps", "ax")
