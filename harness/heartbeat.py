@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from harness.owner import wait_readable
 from harness.progress import EVERY_S, LONGEST_LINE
@@ -23,6 +24,15 @@ def main(path: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the playbook's Ctrl-C ends our input
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(path)
+    try:
+        listen(listener)
+    finally:
+        Path(path).unlink(missing_ok=True)
+        Path(path).parent.rmdir()
+
+
+def listen(listener: socket.socket) -> None:
+    """Print what arrives, and what has not ended."""
     task, since_s, rest = "", time.monotonic(), b""
     spoke_s = since_s
     while True:

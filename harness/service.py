@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from harness.balancer import SystemClock, Tick, balance
+from harness.experiment import connection
 from harness.experiment.config import Experiment
-from harness.experiment.signals import aging_s, swap_trace, window_s
+from harness.experiment.connection import KIB_PER_MIB, initial_kib
 from harness.experiment.site import Site
 from harness.governor import Governor, Limits, Plan
 from harness.policies import Policy
 from harness.ports import Host, Outcome, Source
 from harness.records import Stamp, TrialKey, decision_record, tick_record
-from harness.xen.client import Events, GuestClient
+from harness.xen.client import Events
 from harness.xen.host import XenHost
-from harness.xen.source import Terms, XenSource
+from harness.xen.source import XenSource
 
-KIB_PER_MIB = 1024
 FIRST_SAMPLE_S = 30.0
 """A guest that has said nothing by then is balanced from when it does."""
 SETTLE_S = 60.0
@@ -32,50 +32,13 @@ NAP_S = 0.2
 NOT_SENT = "dry run: not sent"
 
 
-def initial_kib(experiment: Experiment) -> dict[str, int]:
-    """The initial split: the safe targets of every guest."""
-    return {guest.name: guest.initial_mib * KIB_PER_MIB for guest in experiment.guests}
-
-
 @contextmanager
 def connected(experiment: Experiment, site: Site, events: Events) -> Iterator[tuple[XenHost, XenSource]]:
-    """Connect to dom0 and the guests. Left, by whatever way, dom0 sets the initial split if other targets were set.
-
-    Raises:
-        ConnectionFailed: dom0 cannot be reached, or another controller is at work there.
-        HostError: dom0 does not answer.
-
-    """
-    terms = {
-        guest.name: Terms(
-            min_kib=guest.min_mib * KIB_PER_MIB, max_kib=guest.max_mib * KIB_PER_MIB, shares=float(guest.shares)
-        )
-        for guest in experiment.guests
-    }
-    with ExitStack() as stack:
-        signals = experiment.signals
-        clients = [
-            GuestClient(machine, period_s=experiment.period_s / 2, aging_s=aging_s(signals), events=events)
-            for machine in site.guests
-        ]
-        for client in clients:
-            stack.enter_context(client)
-        # Entered last, left first: the safe targets are set without waiting for a guest that does not answer.
-        host = stack.enter_context(XenHost(site.dom0, site.guests, safe_kib=initial_kib(experiment), events=events))
-        deadline_s = time.monotonic() + FIRST_SAMPLE_S
-        for client in clients:
-            if not client.wait_for_sample(max(0.0, deadline_s - time.monotonic())):
-                events("no_sample", client.name, f"none within {FIRST_SAMPLE_S:.0f} s; it is left out until it speaks")
-        source = XenSource(
-            host,
-            clients,
-            terms,
-            reserve_kib=experiment.reserve_mib * KIB_PER_MIB,
-            pool_kib=experiment.pool_mib * KIB_PER_MIB,
-            trace=swap_trace(signals, host, events),
-            window_s=window_s(signals),
-        )
-        yield host, source
+    """The two ports of a live host, as for a trial; but a guest that says nothing holds nobody up."""
+    with connection.connected(experiment, site, events, FIRST_SAMPLE_S) as made:
+        for guest in made.silent:
+            events("no_sample", guest, f"none within {FIRST_SAMPLE_S:.0f} s; it is left out until it speaks")
+        yield made.host, made.source
 
 
 class DryHost:

@@ -14,8 +14,8 @@ import paramiko
 from harness.balancer import SystemClock, Tick, balance
 from harness.experiment.config import Experiment
 from harness.experiment.config import Guest as GuestConfig
+from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib
 from harness.experiment.plan import Trial
-from harness.experiment.signals import aging_s, swap_trace, window_s
 from harness.experiment.site import Site
 from harness.experiment.workloads import Workload
 from harness.governor import Governor, Limits
@@ -25,10 +25,9 @@ from harness.xen.client import GuestClient
 from harness.xen.facts import Sample, traffic
 from harness.xen.host import HostError, XenHost
 from harness.xen.process import RemoteProcess
-from harness.xen.source import Terms, XenSource
+from harness.xen.source import XenSource
 from harness.xen.ssh import ConnectionFailed
 
-KIB_PER_MIB = 1024
 FIRST_SAMPLE_S = 120.0
 """A guest that has said nothing by then takes part in no trial."""
 SETTLE_S = 60.0
@@ -87,57 +86,34 @@ class LiveTrial:
         began = Stamp.now()
         try:
             with ExitStack() as stack:
-                host, source = self._connect(stack)
-                self._settle(host)
+                connection = self._connect(stack)
+                self._settle(connection.host)
                 self.writer.begin()
                 stack.callback(self._stop_work)
                 self._start_work()
-                self._balance(source, host, self.trial.policy.make())
+                self._balance(connection.source, connection.host, self.trial.policy.make())
                 return [row for work in self._works for row in self._rows(work)]
         except (TrialError, HostError, ConnectionFailed) as error:
             self.writer.event("trial_failed", detail=str(error))
             return [self._row(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
 
-    def _connect(self, stack: ExitStack) -> tuple[XenHost, XenSource]:
+    def _connect(self, stack: ExitStack) -> Connection:
         def tell(event: str, guest: str, detail: str) -> None:
             self.writer.event(event, guest=guest or None, detail=detail)
 
-        guests = self.experiment.guests
-        safe_kib = {guest.name: guest.initial_mib * KIB_PER_MIB for guest in guests}
         self.watch("connecting to dom0 and the guests")
-        signals = self.experiment.signals
-        clients = [
-            GuestClient(machine, period_s=self.experiment.period_s / 2, aging_s=aging_s(signals), events=tell)
-            for machine in self.site.guests
-        ]
-        for client in clients:
-            stack.enter_context(client)
-        # Entered last, left first: the safe targets are set while the guests are still watched.
-        host = stack.enter_context(XenHost(self.site.dom0, self.site.guests, safe_kib=safe_kib, events=tell))
-        deadline_s = time.monotonic() + FIRST_SAMPLE_S
-        for client in clients:
-            if not client.wait_for_sample(max(0.0, deadline_s - time.monotonic())):
-                raise TrialError(f"no sample from {client.machine} within {FIRST_SAMPLE_S:.0f} s")
+        connection = stack.enter_context(connected(self.experiment, self.site, tell, FIRST_SAMPLE_S))
+        if connection.silent:
+            raise TrialError(f"no sample from {', '.join(connection.silent)} within {FIRST_SAMPLE_S:.0f} s")
         self._works = [
             Work(guest=guest, workload=self.workloads[guest.workload], client=client)
-            for guest, client in zip(guests, clients, strict=True)
+            for guest, client in zip(self.experiment.guests, connection.clients, strict=True)
         ]
-        terms = {
-            guest.name: Terms(
-                min_kib=guest.min_mib * KIB_PER_MIB, max_kib=guest.max_mib * KIB_PER_MIB, shares=float(guest.shares)
-            )
-            for guest in guests
-        }
-        reserve_kib, pool_kib = (mib * KIB_PER_MIB for mib in (self.experiment.reserve_mib, self.experiment.pool_mib))
-        source = XenSource(
-            host, clients, terms, reserve_kib=reserve_kib, pool_kib=pool_kib,
-            trace=swap_trace(signals, host, tell), window_s=window_s(signals),
-        )  # fmt: skip
-        return host, source
+        return connection
 
     def _settle(self, host: XenHost) -> None:
         """Bring every guest to its initial memory; a host that has not enough for that is said so now."""
-        initial = {guest.name: guest.initial_mib * KIB_PER_MIB for guest in self.experiment.guests}
+        initial = initial_kib(self.experiment)
         names = {machine.name: machine.xen_name for machine in self.site.guests}
         state = host.state()
         if missing := [xen_name for xen_name in names.values() if xen_name not in state.domains]:

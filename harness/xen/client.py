@@ -211,7 +211,7 @@ class GuestClient:
         before = self.newest
         if self._silent:
             self._silent = False
-            self._tell("heard", f"after {self.age_s(now_s):.1f} s")
+            self._tell("heard", "for the first time" if before is None else f"after {self.age_s(now_s):.1f} s")
         if before is not None and sample.mono_s < before.sample.mono_s:
             self._tell("rebooted", f"its clock went from {before.sample.mono_s:.0f} s to {sample.mono_s:.0f} s")
             before = None

@@ -7,7 +7,6 @@ forks a worker.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,8 +29,8 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._folder = tempfile.mkdtemp(prefix="ballast-")
-        path = str(Path(self._folder) / "progress")
+        # Only we can reach it there; the heartbeat removes its socket, and the folder with it, however we end.
+        path = str(Path(tempfile.mkdtemp(prefix="ballast-")) / "progress")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.heartbeat", path],
             cwd=PROJECT,
@@ -64,4 +63,3 @@ class CallbackModule(CallbackBase):
             if self._process.stdin is not None:
                 self._process.stdin.close()
             self._process.wait(5)
-        shutil.rmtree(self._folder, ignore_errors=True)
