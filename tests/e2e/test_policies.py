@@ -104,13 +104,13 @@ def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> d
         targets: dict[str, tuple[int, int]] = {}
         for _ in range(TICKS):
             done = tick(source, host, policy, governor)
-            for step in done.plan.steps:
-                if step.guest in done.outcome.applied_kib:
-                    targets[step.guest] = (step.from_kib, step.target_kib)
             for guest, current in zip(done.view.names, done.view.current_kib, strict=True):
                 start, target = targets.get(guest, (math.nan, math.nan))
                 if abs(current - target) < NEAR_KIB and abs(target - start) > MIB / 2:
                     followed[guest] = followed.get(guest, 0) | (1 if target > start else 2)
+            for step in done.plan.steps:
+                if step.guest in done.outcome.applied_kib:
+                    targets[step.guest] = (step.from_kib, step.target_kib)
             if set(followed.values()) & {1, 3} and set(followed.values()) & {2, 3}:
                 break
             time.sleep(1.0)
