@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from harness import policies
 from harness.experiment.config import EXPERIMENTS, load_experiment, names
+from harness.experiment.plan import plan
 from harness.experiment.workloads import WORKLOADS, Parameter, argument, load_workloads
 
 UNITS = {"_mib": "MiB", "_kib": "KiB", "_s": "s"}
@@ -59,11 +60,12 @@ def all_experiments(folder: Path = EXPERIMENTS) -> Iterator[dict[str, Any]]:
     """
     for name in names(folder):
         experiment = load_experiment(name, experiments=folder)
-        trials = experiment.repetitions * len(experiment.policies)
+        trials = len(plan(experiment))
         yield {
             "name": experiment.name,
             "claim": _joined(experiment.claim),
-            "guests": {guest.name: guest.workload for guest in experiment.guests},
+            "guests": {f"{guest.name}{_times(guest.count)}": guest.workload for guest in experiment.guests},
+            "varied": experiment.sweep.name if experiment.sweep else "",
             "policies": [choice.label for choice in experiment.policies],
             "pool_mib": experiment.pool_mib,
             "repetitions": experiment.repetitions,
@@ -71,6 +73,10 @@ def all_experiments(folder: Path = EXPERIMENTS) -> Iterator[dict[str, Any]]:
             "duration_s": experiment.duration_s,
             "longest_min": round(trials * experiment.duration_s / 60, 1),
         }
+
+
+def _times(count: int) -> str:
+    return f" (x{count})" if count > 1 else ""
 
 
 def _policy_parameter(name: str, field: FieldInfo) -> dict[str, Any]:

@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="The lab: a real Xen host with gues
 def lab_of(experiment_name: str) -> tuple[Lab, shape.Shape]:
     """The lab that an experiment needs."""
     experiment = load_experiment(experiment_name)
-    workloads = load_workloads(names=[guest.workload for guest in experiment.guests])
+    workloads = load_workloads(names=[guest.workload for guest in experiment.envelope().guests])
     wanted = shape.of(experiment, workloads.values())
     return Lab.of(wanted), wanted
 

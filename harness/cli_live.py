@@ -55,7 +55,7 @@ def run(
     """
     variables = [_variable(given) for given in extra or ()]
     if experiment is not None:
-        load_experiment(experiment)
+        load_experiment(experiment).at()
         path = find(experiment)
         named = path.stem if experiment == path.stem else str(path.absolute())
         variables.append(playbook.extra_var("experiment", named))
@@ -140,7 +140,7 @@ def balance(
     Guests, bounds, pool and period are the experiment's; its workloads and policies are not used. A line is what
     decisions.jsonl has, with what the shadows want under "shadow".
     """
-    wanted = load_experiment(experiment)
+    wanted = load_experiment(experiment).at()
     chosen = policies.make(policy, parameters(settings))
     shadows = [policies.make(name) for name in dict.fromkeys(shadow or ())]
     limits = Limits(period_s=wanted.period_s, allow_swap=allow_swap)
@@ -172,7 +172,7 @@ def balance(
 @app.command()
 def restore(experiment: ExperimentArgument, inventory: InventoryOption = None) -> None:
     """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
-    wanted = load_experiment(experiment)
+    wanted = load_experiment(experiment).at()
     far = service.restore(wanted, _site(wanted, inventory), _tell)
     for guest in wanted.guests:
         if guest.name in far:

@@ -36,7 +36,8 @@ def examine(
 ) -> None:
     """Is this machine fit? Each problem with its remedy; exit 2 if there is one."""
     wanted = load_experiment(experiment)
-    print(f"experiment {wanted.name}: {len(wanted.guests)} guests, {len(wanted.policies)} policies, in order")
+    guests = len(wanted.envelope().guests)
+    print(f"experiment {wanted.name}: {guests} guests, {len(wanted.policies)} policies, in order")
     wrong = 0
     found = [
         doctor.examine_lab(wanted, Document(find(experiment))) if lab else (),
@@ -61,7 +62,7 @@ def trials(
     wanted = load_experiment(experiment)
     stop_with_playbook()
     try:
-        done = runner.run(wanted, site.from_inventory(inventory, wanted), out, Progress())
+        done = runner.run(wanted, site.from_inventory(inventory, wanted.envelope()), out, Progress())
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
         raise typer.Exit(STOPPED) from None
@@ -88,7 +89,7 @@ def report(
 @app.command()
 def needs(experiment: Annotated[str, typer.Argument(help="name or path of the experiment")]) -> None:
     """Print as JSON what each guest's workload needs to be installed; the playbook asks for this."""
-    guests = load_experiment(experiment).guests
+    guests = load_experiment(experiment).envelope().guests
     library = load_workloads(names=[guest.workload for guest in guests])
     print(
         json.dumps(

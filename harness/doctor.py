@@ -67,7 +67,7 @@ def examine_lab(experiment: Experiment, file: Document) -> Iterator[Finding]:
 
 
 def _shape(experiment: Experiment, file: Document) -> shape.Shape:
-    workloads = load_workloads(names=[guest.workload for guest in experiment.guests])
+    workloads = load_workloads(names=[guest.workload for guest in experiment.envelope().guests])
     key = "guests"
     try:
         wanted = shape.of(experiment, workloads.values())

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from harness import policies
-from harness.experiment.document import ConfigError, Document, Key, Model, Problem, instead, problems
+from harness.experiment import checks
+from harness.experiment.document import ConfigError, Document, Key, Model, instead
 from harness.experiment.signals import Signal
-from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workload, argument, load_workload
+from harness.experiment.sweep import Guest, MiB, Sweep
+from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workload, argument
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
-RESERVED = frozenset({"all", "controller", "dom0", "localhost", "ungrouped", "xen"})
-"""Names that Ansible, Xen or the inventory give to something else."""
-
-MiB = Annotated[int, Field(gt=0)]
-GuestName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
-
-
-class Guest(Model):
-    """One guest: what runs in it, and the memory (MiB) that it has at first, at least and at most."""
-
-    name: GuestName
-    workload: Name
-    parameters: Mapping[str, Any] = Field(default={}, alias="with")
-    """Of the workload. After loading: all of them, defaults included."""
-    min_mib: MiB
-    initial_mib: MiB
-    max_mib: MiB
-    shares: Annotated[int, Field(gt=0)] = 1000
+Figure = Literal["solver", "swap-weight", "pareto", "scaling"]
+"""Figures that a report draws only where an experiment asks for them."""
 
 
 class PolicyChoice(Model):
@@ -85,10 +70,49 @@ class Experiment(Model):
     period_s: Annotated[float, Field(gt=0)] = 2.0
     """From one tick of the arbiter to the next."""
     seed: Annotated[int, Field(ge=0)] = 1
+    sweep: Sweep | None = None
+    """What is varied besides the policy."""
+    figures: Annotated[tuple[Figure, ...], Listed] = ()
+
+    def at(self, level: int | None = None, policy: str | None = None) -> Experiment:
+        """Return the experiment as it is at a level: its own guests, each by itself, and no sweep.
+
+        Under the policy `unconstrained` the pool is all that the guests may have.
+        """
+        chosen = None if level is None or self.sweep is None else self.sweep.levels[level]
+        changed = chosen.changes() if chosen else {}
+        of = chosen.guests if chosen else {}
+        guests = [of[guest.name].of(guest) if guest.name in of else guest for guest in self.guests]
+        members = tuple(member for guest in guests for member in guest.members())
+        if policy == "unconstrained":
+            pool = changed.get("pool_mib", self.pool_mib)
+            changed["pool_mib"] = max(pool, sum(guest.max_mib for guest in members))
+        return self.model_copy(update={**changed, "guests": members, "sweep": None})
+
+    def place(self, level: int | None) -> float | None:
+        """Where a level stands on the axis of the sweep."""
+        return None if level is None or self.sweep is None else self.sweep.levels[level].at
+
+    def levels(self) -> tuple[Experiment, ...]:
+        """Return the experiment at each of its levels; where nothing is varied, as it is."""
+        return (self.at(),) if self.sweep is None else tuple(map(self.at, range(len(self.sweep.levels))))
+
+    def envelope(self) -> Experiment:
+        """Return what the machines must have room for: every guest of any level at its largest, the largest pool."""
+        every = [self.at(level, choice.name) for level in range(len(self.levels())) for choice in self.policies]
+        guests: dict[str, Guest] = {}
+        for guest in (guest for experiment in every for guest in experiment.guests):
+            known = guests.setdefault(guest.name, guest)
+            guests[guest.name] = known.model_copy(update={"max_mib": max(known.max_mib, guest.max_mib)})
+        largest = {key: max(getattr(one, key) for one in every) for key in ("pool_mib", "reserve_mib", "duration_s")}
+        return self.model_copy(update={**largest, "guests": tuple(guests.values()), "sweep": None})
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
         plain = self.model_dump(mode="json", by_alias=True)
+        if self.sweep is not None:
+            plain["sweep"] = self.sweep.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        plain["guests"] = [guest.model_dump(mode="json", by_alias=True, exclude_none=True) for guest in self.guests]
         plain["signals"] = [signal.model_dump(mode="json", exclude_none=True) for signal in self.signals]
         plain["policies"] = [
             {"name": choice.name, "label": choice.label, **choice.make().params.model_dump(mode="json")}
@@ -107,13 +131,27 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     document = Document(find(name, experiments))
     experiment = document.parse(Experiment)
     library: dict[str, Workload] = {}
-    found = list(_faults(experiment))
-    found += [
-        fault for index, guest in enumerate(experiment.guests) for fault in _work(index, guest, workloads, library)
-    ]
-    found += [fault for index, choice in enumerate(experiment.policies) for fault in _policy(index, choice)]
+    found = list(checks.policy_faults(experiment.policies))
+    found += checks.sweep_faults(experiment.sweep, [guest.name for guest in experiment.guests])
+    for at, level in _levels(experiment):
+        found += [((*at, *key), said) for key, said in checks.faults(level)]
+        found += [((*at, *key), said) for key, said in checks.work_faults(level.guests, workloads, library)]
     if found:
         raise document.error(found)
+    return _filled(experiment, library)
+
+
+def _levels(experiment: Experiment) -> Iterator[tuple[Key, Experiment]]:
+    """The experiment as it is at each level, and where that stands in the file; guests still with their counts."""
+    yield (), experiment
+    for index, level in enumerate(experiment.sweep.levels if experiment.sweep else ()):
+        of = level.guests
+        guests = tuple(of[guest.name].of(guest) if guest.name in of else guest for guest in experiment.guests)
+        yield ("sweep", "levels", index), experiment.model_copy(update={**level.changes(), "guests": guests})
+
+
+def _filled(experiment: Experiment, library: Mapping[str, Workload]) -> Experiment:
+    """The experiment with all parameters of the workloads, defaults included."""
     guests = tuple(
         guest.model_copy(update={"parameters": library[guest.workload].fill(guest.parameters)})
         for guest in experiment.guests
@@ -138,70 +176,6 @@ def find(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
 def names(experiments: Path = EXPERIMENTS) -> tuple[str, ...]:
     """Return the names of the experiments in a folder."""
     return tuple(sorted(path.stem for path in experiments.glob("*.yml")))
-
-
-def _faults(experiment: Experiment) -> Iterator[Problem]:
-    """What is wrong with the parts of an experiment taken together."""
-    for key, entries in (("guests", experiment.guests), ("policies", experiment.policies)):
-        if not entries:
-            yield (key,), "is empty; give at least one"
-    for index, guest in enumerate(experiment.guests):
-        yield from (((("guests", index, *key)), said) for key, said in _bounds(guest))
-    yield from _repeated("guests", "name", [guest.name for guest in experiment.guests])
-    yield from _repeated("policies", "label", [choice.label for choice in experiment.policies])
-    yield from _repeated("signals", "name", [signal.name for signal in experiment.signals])
-    for what in ("min_mib", "initial_mib"):
-        total = sum(getattr(guest, what) for guest in experiment.guests)
-        if total > experiment.pool_mib:
-            said = f"is {experiment.pool_mib}, and the guests' {what} add up to {total}; raise it or lower theirs"
-            yield ("pool_mib",), said
-    if experiment.period_s > experiment.duration_s:
-        yield ("period_s",), f"is {experiment.period_s:g}, longer than duration_s {experiment.duration_s:g}; lower it"
-
-
-def _bounds(guest: Guest) -> Iterator[Problem]:
-    if guest.name in RESERVED:
-        yield ("name",), f"{guest.name} means something else to Xen or Ansible; choose another name"
-    if guest.min_mib > guest.max_mib:
-        yield ("min_mib",), f"is {guest.min_mib}, above max_mib {guest.max_mib}; swap or correct them"
-    elif not guest.min_mib <= guest.initial_mib <= guest.max_mib:
-        yield (
-            ("initial_mib",),
-            f"is {guest.initial_mib}; must be from min_mib {guest.min_mib} to max_mib {guest.max_mib}",
-        )
-
-
-def _repeated(key: str, what: str, values: list[str]) -> Iterator[Problem]:
-    counts = Counter(values)
-    for index, value in enumerate(values):
-        if counts[value] > 1 and value in values[:index]:
-            yield (key, index, what), f"{value} is the {what} of {key}[{values.index(value)}] too; give another"
-
-
-def _work(index: int, guest: Guest, folder: Path, library: dict[str, Workload]) -> Iterator[Problem]:
-    """Check what a guest runs; `library` takes in the workload."""
-    at: Key = ("guests", index)
-    if guest.workload not in library:
-        path = folder / f"{guest.workload}.yml"
-        if not path.is_file():
-            there = [file.stem for file in folder.glob("*.yml")]
-            yield (*at, "workload"), f"there is no workload {guest.workload}; {instead(guest.workload, there)}"
-            return
-        library[guest.workload] = load_workload(path)
-    for key, said in library[guest.workload].problems(guest.parameters):
-        yield (*at, "with", *key), said
-
-
-def _policy(index: int, choice: PolicyChoice) -> Iterator[Problem]:
-    at: Key = ("policies", index)
-    if choice.name not in policies.names():
-        yield (*at, "name"), f"there is no policy {choice.name}; {instead(choice.name, policies.names())}"
-        return
-    model = policies.params_of(choice.name)
-    try:
-        model.model_validate(choice.params)
-    except ValidationError as error:
-        yield from (((*at, *key), said) for key, said in problems(model, error))
 
 
 def _short(value: object) -> str:

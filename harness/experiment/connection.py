@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.experiment.config import Experiment
-from harness.experiment.signals import aging_s, swap_trace, window_s
+from harness.experiment.signals import aging_s, traces_swap, window_s
 from harness.experiment.site import Site
 from harness.xen.client import Events, GuestClient
 from harness.xen.host import XenHost
 from harness.xen.source import Terms, XenSource
+from harness.xen.swap_trace import SwapTrace
 
 KIB_PER_MIB = 1024
 
@@ -68,7 +69,7 @@ def connected(experiment: Experiment, site: Site, events: Events, first_sample_s
             terms,
             reserve_kib=experiment.reserve_mib * KIB_PER_MIB,
             pool_kib=experiment.pool_mib * KIB_PER_MIB,
-            trace=swap_trace(signals, host, events),
+            trace=SwapTrace(host, events) if traces_swap(signals) else None,
             window_s=window_s(signals),
         )
         yield Connection(host=host, source=source, clients=clients, silent=tuple(silent))

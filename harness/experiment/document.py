@@ -173,10 +173,11 @@ def _keys(model: type[BaseModel], key: Sequence[str | int]) -> list[str]:
     """The keys that are allowed at a place in a model."""
     inside: type[BaseModel] | None = model
     for part in key:
-        if inside is not None and isinstance(part, str):  # an index leads to the same model
+        if inside is not None and isinstance(part, str):
             fields = inside.model_fields
             field = fields.get(part) or next((f for f in fields.values() if f.alias == part), None)
-            inside = _model_in(field.annotation) if field is not None else None
+            # An index, and a name of the file's own, lead to the same model.
+            inside = _model_in(field.annotation) if field is not None else inside
     if inside is None:
         return []
     return [field.alias or name for name, field in inside.model_fields.items()]

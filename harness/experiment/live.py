@@ -13,10 +13,10 @@ import paramiko
 
 from harness.balancer import SystemClock, Tick, balance
 from harness.experiment.config import Experiment
-from harness.experiment.config import Guest as GuestConfig
 from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
+from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import Workload
 from harness.governor import Governor, Limits
 from harness.policies import Policy

@@ -22,14 +22,18 @@ class Trial:
     order: int
     policy: PolicyChoice
     seed: int
-    """For the workloads: the same for all trials of a block, so that they do the same work."""
+    """For the workloads: the same for all trials of a repetition, so that they do the same work."""
+    level: int | None = None
+    """Which level of the sweep, from 0; None where nothing is varied."""
 
 
 def plan(experiment: Experiment) -> tuple[Trial, ...]:
-    """Return all trials of an experiment in the order in which they run."""
+    """Return all trials of an experiment in the order in which they run; a block is one level in one repetition."""
+    levels = (None,) if experiment.sweep is None else range(len(experiment.sweep.levels))
+    blocks = ((repetition, level) for repetition in range(1, experiment.repetitions + 1) for level in levels)
     return tuple(
-        Trial(block=block, order=order, policy=policy, seed=experiment.seed * 10_000 + block)
-        for block in range(1, experiment.repetitions + 1)
+        Trial(block=block, order=order, policy=policy, seed=experiment.seed * 10_000 + repetition, level=level)
+        for block, (repetition, level) in enumerate(blocks, start=1)
         for order, policy in enumerate(shuffled(experiment.policies, experiment.seed, block), start=1)
     )
 

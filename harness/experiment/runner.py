@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.experiment.live import LiveTrial
-from harness.experiment.manifest import manifest, source
 from harness.experiment.plan import Trial, plan
+from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.site import Site
 from harness.experiment.workloads import Workload, load_workloads
 from harness.lab import access
 from harness.lab.lab import Lab
+from harness.policies import SIMULATED
 from harness.progress import Progress
-from harness.records import RecordsError, RunFolder, TrialKey, TrialRow, TrialWriter, read_run
+from harness.records import RunFolder, TrialKey, TrialRow, TrialWriter
 from harness.xen.describe import describe
 
 BACKEND = "xen"
@@ -29,54 +26,24 @@ OVERHEAD_S = 15.0
 """What a trial takes beside its own time, as long as none has been measured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What came of an experiment."""
-
-    folder: Path
-    trials: int
-    """That ran now; others had ended before."""
-    failed: int
-    """Of all of the run's trials, those with a guest whose status is not ok."""
-
-
-def open_run(experiment: Experiment, out: Path, xen: Callable[[], Mapping[str, Any]]) -> RunFolder:
-    """Go on with the newest run of the same experiment and source that has not ended, or begin a new one.
-
-    Raises:
-        ConfigError: the experiment asks for more memory than the host has.
-
-    """
-    home = out / experiment.name
-    for path in sorted(home.glob("*"), reverse=True):
-        # A folder without a readable manifest is none of ours, or was killed at its very beginning.
-        with contextlib.suppress(RecordsError):
-            run = RunFolder.open(path)
-            same = run.manifest["experiment"] == experiment.resolved() and run.manifest.get("git") == source()
-            if same and run.backend == BACKEND and run.resumable and not run.manifest.get("finished_utc"):
-                return run
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    told = xen()
-    wanted_mib, total_mib = experiment.pool_mib + experiment.reserve_mib, int(told.get("total_memory_mib", 0))
-    if total_mib and wanted_mib > total_mib:
-        said = f"pool_mib + reserve_mib is {wanted_mib}, and the Xen host has {total_mib} MiB in all; lower pool_mib"
-        raise ConfigError(f"experiment {experiment.name}: {said}")
-    return RunFolder.create(home / name, manifest(name, experiment, BACKEND, told))
-
-
 def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Done:
-    """Run every trial that has not ended yet.
+    """Run every trial that has not ended yet, but for policies that only the simulator can run.
 
     Whoever interrupts this leaves a run that the next call goes on with; the guests are then at their safe targets.
 
     Raises:
+        ConfigError: guests are to behave as only simulated ones do, or want more memory than the host has.
         ConnectionFailed: the Xen host cannot even be asked what it is.
         LabError: the lab went away.
     """
-    workloads = load_workloads(names=[guest.workload for guest in experiment.guests])
-    folder = open_run(experiment, out, lambda: describe(site.dom0) | _lab_facts(site))
+    levels = experiment.levels()
+    workloads = load_workloads(names=[guest.workload for level in levels for guest in level.guests])
+    folder = open_run(experiment, out, BACKEND, lambda: _told_by(experiment, site))
     ended = folder.finished()
-    todo = [trial for trial in plan(experiment) if (trial.block, trial.order) not in ended]
+    trials = [trial for trial in plan(experiment) if trial.policy.name not in SIMULATED]
+    todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
+    if left_out := {choice.label for choice in experiment.policies if choice.name in SIMULATED}:
+        progress.say(f"left out, for only the simulator can run it: {', '.join(sorted(left_out))}")
     if ended and todo:
         progress.say(f"going on with {folder.path}: {len(ended)} trials had ended")
     began_s, total = time.monotonic(), len(todo) + len(ended)
@@ -87,7 +54,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Do
         rows = _run_trial(experiment, trial, workloads, site, folder, progress)
         progress.say(_told(trial, rows))
     folder = folder.seal()
-    return Done(folder=folder.path, trials=len(todo), failed=_failed(folder))
+    return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
 
 
 def _run_trial(
@@ -99,7 +66,12 @@ def _run_trial(
     progress: Progress,
 ) -> list[TrialRow]:
     key = TrialKey(
-        run=folder.run, block=trial.block, order=trial.order, policy=trial.policy.name, label=trial.policy.label
+        run=folder.run,
+        block=trial.block,
+        order=trial.order,
+        policy=trial.policy.name,
+        label=trial.policy.label,
+        level=experiment.place(trial.level),
     )
     seen = [""]
 
@@ -110,8 +82,10 @@ def _run_trial(
         if site.lab is not None:
             watch("the lab goes back to its snapshot")
             restore(Lab(site.lab), writer)
+        concrete = experiment.at(trial.level, trial.policy.name)
+        names = [guest.name for guest in concrete.guests]
         rows = LiveTrial(
-            experiment=experiment, trial=trial, workloads=workloads, site=site, writer=writer, watch=watch
+            experiment=concrete, trial=trial, workloads=workloads, site=site.only(names), writer=writer, watch=watch
         ).run()
         writer.finish(rows)
     return rows
@@ -123,6 +97,21 @@ def restore(lab: Lab, writer: TrialWriter) -> None:
     state = lab.state()
     access.wait(state.ports if state else {}, lambda _: None)
     writer.event("lab_restored")
+
+
+def _told_by(experiment: Experiment, site: Site) -> dict[str, Any]:
+    """What the host says of itself, once it is clear that the experiment can run on it."""
+    for guest in (guest for level in experiment.levels() for guest in level.guests):
+        if guest.behaviour is not None:
+            said = f"guest {guest.name} has a behaviour, which only simulated guests can have"
+            raise ConfigError(f"experiment {experiment.name}: {said}; remove it, or use: ballast simulate")
+    told = describe(site.dom0)
+    largest = experiment.envelope()
+    wanted_mib, total_mib = largest.pool_mib + largest.reserve_mib, int(told.get("total_memory_mib", 0))
+    if total_mib and wanted_mib > total_mib:
+        said = f"pool_mib + reserve_mib is {wanted_mib}, and the Xen host has {total_mib} MiB in all; lower pool_mib"
+        raise ConfigError(f"experiment {experiment.name}: {said}")
+    return told | _lab_facts(site)
 
 
 def _lab_facts(site: Site) -> dict[str, Any]:
@@ -141,8 +130,3 @@ def _told(trial: Trial, rows: list[TrialRow]) -> str:
         elif row.value is not None:
             parts.setdefault(row.guest, f"{row.guest} {row.value:.4g} {row.unit}")
     return f"   {trial.policy.label}: {'; '.join(parts.values())}"
-
-
-def _failed(folder: RunFolder) -> int:
-    trials = read_run(folder.path).trials
-    return int(trials.loc[trials.status != "ok", ["block", "order"]].drop_duplicates().shape[0])

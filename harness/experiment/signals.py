@@ -8,10 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from harness.experiment.document import Model, instead
-from harness.xen.client import Events
-from harness.xen.host import XenHost
 from harness.xen.page_ages import AGINGS, WINDOW_S
-from harness.xen.swap_trace import SwapTrace
 
 SIGNALS = ("page-ages", "swap-trace")
 
@@ -56,6 +53,6 @@ def aging_s(signals: Iterable[Signal]) -> float:
     return (window_s(signals) or 0.0) / AGINGS
 
 
-def swap_trace(signals: Iterable[Signal], host: XenHost, events: Events) -> SwapTrace | None:
-    """What follows the guests' swap disks; None where swap-trace is off."""
-    return SwapTrace(host, events) if any(signal.name == "swap-trace" for signal in signals) else None
+def traces_swap(signals: Iterable[Signal]) -> bool:
+    """Whether the guests' swap disks are followed."""
+    return any(signal.name == "swap-trace" for signal in signals)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ class Site:
     guests: tuple[Machine, ...]
     lab: Path | None
     """The folder of the lab, when it is one: every trial then starts from its snapshot."""
+
+    def only(self, names: Sequence[str]) -> Site:
+        """Return the site with these guests alone, in this order."""
+        of = {machine.name: machine for machine in self.guests}
+        return replace(self, guests=tuple(of[name] for name in names))
 
 
 def from_inventory(inventories: Sequence[Path], experiment: Experiment) -> Site:

@@ -64,6 +64,7 @@ def of(experiment: Experiment, workloads: Iterable[Workload]) -> Shape:
         LabError: it has more guests than QEMU's machine has places for disks.
 
     """
+    experiment = experiment.envelope()
     if len(experiment.guests) > MOST_GUESTS:
         said = f"{experiment.name} has {len(experiment.guests)} guests and the lab has room for {MOST_GUESTS}"
         raise LabError(f"{said}: take fewer, or an inventory of your own Xen hosts (inventory/example.yml).")

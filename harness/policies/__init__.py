@@ -14,6 +14,7 @@ from harness.policies.ghost import Ghost, GhostParams
 from harness.policies.idle_tax import IdleTax, IdleTaxParams
 from harness.policies.miss_ratio import MissRatio, MissRatioParams
 from harness.policies.mom import Mom, MomParams
+from harness.policies.oracle import Oracle, OracleParams
 from harness.policies.pressure import Pressure, PressureParams
 from harness.policies.price import Price, PriceParams
 from harness.policies.proxmox import Proxmox, ProxmoxParams
@@ -24,7 +25,7 @@ from harness.policies.static import Static
 from harness.policies.two_state import TwoState, TwoStateParams
 from harness.policies.unconstrained import Unconstrained
 
-__all__ = ["Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
+__all__ = ["SIMULATED", "Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
 
 _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
     "pressure": (Pressure, PressureParams),
@@ -45,8 +46,12 @@ _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
 }
 
 
+SIMULATED: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {"oracle": (Oracle, OracleParams)}
+"""Policies that know what only a simulator can tell."""
+
+
 def names() -> tuple[str, ...]:
-    """The names of all policies."""
+    """The names of all policies for real hosts."""
     return tuple(_POLICIES)
 
 
@@ -65,9 +70,10 @@ def make(name: str, params: Mapping[str, Any] | None = None) -> Policy:
 
 
 def _find(name: str) -> tuple[Callable[[Any], Policy], type[Params]]:
-    if name not in _POLICIES:
+    found = _POLICIES.get(name) or SIMULATED.get(name)
+    if found is None:
         raise PolicyError(f"There is no policy {name!r}. There are: {', '.join(names())}.")
-    return _POLICIES[name]
+    return found
 
 
 def _explain(name: str, model: type[Params], fault: Mapping[str, Any]) -> str:

@@ -16,9 +16,11 @@ TRIAL_COLUMNS: Mapping[str, str] = {
     "value": "float", "status": "str", "reason": "str", "started_utc": "str", "started_mono_s": "float",
     "duration_s": "float", "major_faults": "float", "swapped_in_kib": "float", "swapped_out_kib": "float",
     "stall_some_s": "float", "stall_full_s": "float", "oom_kills": "float", "balloon_moved_mib": "float",
+    "level": "float",
 }  # fmt: skip
 """`trials.csv`: one row a trial, guest and metric; a failed trial is a row without a value but with a reason.
 
+`level` is where a trial stands on the axis of the experiment's sweep, and empty where nothing is varied.
 The first metric row of a guest is its headline; counters belong to the guest and are the same in all of its rows.
 """
 
@@ -75,6 +77,8 @@ class TrialKey:
     order: int
     policy: str
     label: str
+    level: float | None = None
+    """Where the trial stands on the axis of the experiment's sweep; only `trials.csv` has it."""
 
     def columns(self) -> dict[str, Any]:
         """Return the key as the leading columns of a row."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from harness.records.columns import EVENT_COLUMNS, SAMPLE_COLUMNS, TRIAL_COLUMNS
 from harness.records.folder import RunFolder
 
 _DTYPES = {"str": "str", "int": "int64", "float": "float64"}
+LATER = ("level",)
+"""Numbers that runs of earlier versions do not have; unknown there."""
 _TYPES = {"int": int, "float": float}
 _REMEDY = "restore it from a copy, or delete it: opening the run rebuilds it from trials/"
 
@@ -44,7 +47,7 @@ def read_run(path: Path) -> Run:
 
     """
     folder = RunFolder.open(path)
-    trials = read_table(path / "trials.csv", TRIAL_COLUMNS)
+    trials = read_table(path / "trials.csv", TRIAL_COLUMNS, later=LATER)
     ended = folder.committed()
     events = pd.DataFrame(list(read_lines(path / "events.jsonl")), columns=list(EVENT_COLUMNS))
     texts = [name for name, kind in EVENT_COLUMNS.items() if kind == "str"]
@@ -65,8 +68,8 @@ def read_run(path: Path) -> Run:
     )
 
 
-def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read a CSV file whose columns must hold at least these, with their types.
+def read_table(path: Path, columns: Mapping[str, str], *, later: Collection[str] = ()) -> pd.DataFrame:
+    """Read a CSV file whose columns must hold at least these, with their types; those of `later` may be missing.
 
     Raises:
         RecordsError: naming the line and column that is wrong.
@@ -75,10 +78,11 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     numbers = [name for name, kind in columns.items() if kind != "str"]
     types = {name: _DTYPES[kind] for name, kind in columns.items()}
     try:
-        if fault := _fault(path, columns):
+        if fault := _fault(path, {name: kind for name, kind in columns.items() if name not in later}):
             raise RecordsError(f"{path}: {fault}; {_REMEDY}")
         na_values = {name: [""] for name in numbers}
-        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=na_values, index_col=False)
+        found = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=na_values, index_col=False)
+        return found.assign(**{name: math.nan for name in later if name not in found})
     except FileNotFoundError:
         raise RecordsError(f"{path} is missing; {_REMEDY}") from None
     except RecordsError:

@@ -132,6 +132,7 @@ class TrialWriter:
 
         """
         trial = self.key.columns() | {"experiment": self._run.experiment, "backend": self._run.backend}
+        trial |= {"level": self.key.level}
         records = [trial | _row(row) for row in rows]
         if not records:
             raise RecordsError(f"{self._path}: a trial without rows; a trial that failed is a row with its reason")

@@ -45,3 +45,11 @@ def test_trials_of_a_block_share_a_seed_that_no_other_block_has() -> None:
 def test_over_many_blocks_every_policy_comes_first_about_equally_often() -> None:
     first = Counter(trial.policy.label for trial in plan(experiment(repetitions=2000)) if trial.order == 1)
     assert all(abs(count - 500) < 100 for count in first.values())  # five standard deviations
+
+
+def test_a_block_is_one_level_in_one_repetition_and_levels_share_the_seed_of_their_repetition() -> None:
+    sweep = {"name": "pool", "unit": "MiB", "levels": [{"at": 700, "pool_mib": 700}, {"at": 900}]}
+    fields = experiment(repetitions=2).model_dump(by_alias=True)
+    trials = plan(Experiment.model_validate(fields | {"sweep": sweep}))
+    assert sorted({(trial.block, trial.level) for trial in trials}) == [(1, 0), (2, 1), (3, 0), (4, 1)]
+    assert sorted({(trial.block, trial.seed) for trial in trials}) == [(1, 10001), (2, 10001), (3, 10002), (4, 10002)]

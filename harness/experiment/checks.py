@@ -1,0 +1,108 @@
+"""What is wrong with an experiment beyond its form: each fault with its place and its remedy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from harness import policies
+from harness.experiment.document import Key, Problem, instead, problems
+from harness.experiment.sweep import Guest, Sweep
+from harness.experiment.workloads import Workload, load_workload
+
+if TYPE_CHECKING:  # types only: an experiment is checked while it is being read
+    from harness.experiment.config import Experiment, PolicyChoice
+
+RESERVED = frozenset({"all", "controller", "dom0", "localhost", "ungrouped", "xen"})
+"""Names that Ansible, Xen or the inventory give to something else."""
+
+
+def faults(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with the parts of an experiment taken together."""
+    for key, entries in (("guests", experiment.guests), ("policies", experiment.policies)):
+        if not entries:
+            yield (key,), "is empty; give at least one"
+    for index, guest in enumerate(experiment.guests):
+        yield from (((("guests", index, *key)), said) for key, said in _bounds(guest))
+    yield from _repeated("guests", "name", [guest.name for guest in experiment.guests])
+    members = Counter(member.name for guest in experiment.guests for member in guest.members())
+    if twice := [name for name, times in members.items() if times > 1]:
+        yield ("guests",), f"{twice[0]} is the name of two guests once they are counted out; rename one kind"
+    yield from _repeated("policies", "label", [choice.label for choice in experiment.policies])
+    yield from _repeated("signals", "name", [signal.name for signal in experiment.signals])
+    for what in ("min_mib", "initial_mib"):
+        total = sum(getattr(guest, what) * guest.count for guest in experiment.guests)
+        if total > experiment.pool_mib:
+            said = f"is {experiment.pool_mib}, and the guests' {what} add up to {total}; raise it or lower theirs"
+            yield ("pool_mib",), said
+    if experiment.period_s > experiment.duration_s:
+        yield ("period_s",), f"is {experiment.period_s:g}, longer than duration_s {experiment.duration_s:g}; lower it"
+
+
+def _bounds(guest: Guest) -> Iterator[Problem]:
+    if guest.name in RESERVED:
+        yield ("name",), f"{guest.name} means something else to Xen or Ansible; choose another name"
+    if guest.min_mib > guest.max_mib:
+        yield ("min_mib",), f"is {guest.min_mib}, above max_mib {guest.max_mib}; swap or correct them"
+    elif not guest.min_mib <= guest.initial_mib <= guest.max_mib:
+        yield (
+            ("initial_mib",),
+            f"is {guest.initial_mib}; must be from min_mib {guest.min_mib} to max_mib {guest.max_mib}",
+        )
+
+
+def _repeated(key: str, what: str, values: list[str]) -> Iterator[Problem]:
+    counts = Counter(values)
+    for index, value in enumerate(values):
+        if counts[value] > 1 and value in values[:index]:
+            yield (key, index, what), f"{value} is the {what} of {key}[{values.index(value)}] too; give another"
+
+
+def work_faults(guests: Iterable[Guest], folder: Path, library: dict[str, Workload]) -> Iterator[Problem]:
+    """What is wrong with what the guests run; `library` takes in their workloads."""
+    for index, guest in enumerate(guests):
+        at: Key = ("guests", index)
+        if guest.workload not in library:
+            path = folder / f"{guest.workload}.yml"
+            if not path.is_file():
+                there = [file.stem for file in folder.glob("*.yml")]
+                yield (*at, "workload"), f"there is no workload {guest.workload}; {instead(guest.workload, there)}"
+                continue
+            library[guest.workload] = load_workload(path)
+        for key, said in library[guest.workload].problems(guest.parameters):
+            yield (*at, "with", *key), said
+
+
+def policy_faults(choices: Iterable[PolicyChoice]) -> Iterator[Problem]:
+    """What is wrong with the policies."""
+    known = (*policies.names(), *policies.SIMULATED)
+    for index, choice in enumerate(choices):
+        at: Key = ("policies", index)
+        if choice.name not in known:
+            yield (*at, "name"), f"there is no policy {choice.name}; {instead(choice.name, known)}"
+            continue
+        model = policies.params_of(choice.name)
+        try:
+            model.model_validate(choice.params)
+        except ValidationError as error:
+            yield from (((*at, *key), said) for key, said in problems(model, error))
+
+
+def sweep_faults(sweep: Sweep | None, guests: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with the levels taken together."""
+    if sweep is None:
+        return
+    at: Key = ("sweep", "levels")
+    if not sweep.levels:
+        yield at, "is empty; give at least one"
+    places = [level.at for level in sweep.levels]
+    for index, level in enumerate(sweep.levels):
+        if level.at in places[:index]:
+            yield (*at, index, "at"), f"{level.at:g} is the place of levels[{places.index(level.at)}] too; give another"
+        for name in level.guests:
+            if name not in guests:
+                yield (*at, index, "guests", name), f"there is no guest {name}; {instead(name, guests)}"
