@@ -113,6 +113,11 @@ class Workload(Model):
             return self.likes_mib
         return math.fsum(float(_filled(term.strip(), self.fill(values))) for term in self.likes_mib.split("+"))
 
+    def modelled(self, values: Mapping[str, Value]) -> dict[str, Any]:
+        """Return the words of its model in the simulator; `"{footprint_mib} + 24"` is a number there."""
+        known = self.fill(values)
+        return {key: _word(value, known) for key, value in self.simulator.items()}
+
     def faults(self, folder: Path) -> Iterator[Problem]:
         """What is wrong with the file beyond its form."""
         if not self.run:
@@ -154,6 +159,16 @@ class Workload(Model):
 
 def _placeholders(*texts: str) -> set[str]:
     return {name for text in texts for name in _PLACEHOLDER.findall(text)}
+
+
+def _word(value: object, values: Mapping[str, Value]) -> object:
+    if not isinstance(value, str):
+        return value
+    filled = _filled(value, values)
+    try:
+        return math.fsum(float(term) for term in filled.split("+"))
+    except ValueError:
+        return filled
 
 
 def _filled(item: str, values: Mapping[str, Value]) -> str:

@@ -1,0 +1,60 @@
+"""What the oracle is told: how much of its work every guest would not get done at any size, now and soon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.simulator.guest import BUFFERS_KIB, MIB, Guest
+from harness.simulator.host import Member
+from harness.view import FloatArray
+
+MOMENTS = 4
+"""Of the horizon that are looked at."""
+SAMPLES = 64
+"""Of a trial's time, for the mean pace."""
+STALL_WEIGHT = 0.01
+"""What waiting counts that costs no work, beside work not done: it decides where nothing else does."""
+
+
+class Foresight:
+    """The oracle's knowledge, from the guests themselves."""
+
+    def __init__(self, members: Sequence[Member], duration_s: float) -> None:
+        self._members = {member.guest.name: member for member in members}
+        self._mean_pace = {name: _mean_pace(member.guest, duration_s) for name, member in self._members.items()}
+
+    def lost_s(self, names: Sequence[str], sizes_kib: FloatArray, from_s: float, to_s: float) -> FloatArray:
+        """Seconds of its mean work that each guest would lose at each size; both arrays are (points, guests)."""
+        lost = np.empty_like(sizes_kib)
+        moments = np.linspace(from_s, to_s, MOMENTS)
+        for i, name in enumerate(names):
+            guest, mean = self._members[name].guest, self._mean_pace[name]
+            shares = [_lost(guest, sizes_kib[:, i], time_s, mean) for time_s in moments]
+            lost[:, i] = np.mean(shares, axis=0) * (to_s - from_s)
+        return lost
+
+
+def _lost(guest: Guest, sizes_kib: FloatArray, time_s: float, mean_pace: float) -> FloatArray:
+    """Work not done over the mean work, at one moment, once settled at each size."""
+    load, machine = guest.load, guest.machine
+    footprint = load.footprint_kib(time_s)
+    kept = (machine.own_mib + machine.least_free_mib + machine.least_files_mib) * MIB + BUFFERS_KIB
+    room = np.maximum(0.0, sizes_kib - guest.outside_kib - kept)
+    missing = load.touches * guest.law.misses(room / max(footprint, 1.0), footprint)
+    cached = np.maximum(0.0, room - footprint) + machine.least_files_mib * MIB
+    read = load.reads * guest.file_law.misses(cached / max(load.file_kib, 1.0), load.file_kib)
+    fault_s = machine.scan_fault_s if load.cyclic else machine.fault_s
+    wait_s = guest.slowness * (missing * fault_s + read * machine.file_fault_s)
+    pace = load.wanted_ops_s(footprint)
+    done = np.minimum(pace, 1 / (load.cpu_s + wait_s))
+    full = footprint - room > guest.swap_kib  # it would be killed
+    lost: FloatArray = np.where(full, pace, pace - done + STALL_WEIGHT * done * wait_s) / mean_pace
+    return lost
+
+
+def _mean_pace(guest: Guest, duration_s: float) -> float:
+    times = np.linspace(0.0, duration_s, SAMPLES)
+    pace = float(np.mean([guest.load.wanted_ops_s(guest.load.footprint_kib(time_s)) for time_s in times]))
+    return pace or 1.0

@@ -1,0 +1,180 @@
+"""SimulatedHost: a Xen host in virtual time, behind the same ports as the real one, and its own clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.experiment.config import Experiment
+from harness.experiment.signals import traces_swap, window_s
+from harness.experiment.sweep import Behaviour
+from harness.governor import Plan
+from harness.ports import Outcome
+from harness.simulator import signals
+from harness.simulator.behaviour import OBEDIENT, Manner, manner
+from harness.simulator.guest import BUFFERS_KIB, MIB, Guest
+from harness.view import HostView
+
+STEP_S = 2.0
+"""The longest step of virtual time that is taken at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """A guest on this host: what it was promised, how it behaves, and what it last said."""
+
+    guest: Guest
+    reboot: Callable[[], Guest]
+    min_kib: float
+    shares: float
+    behaviour: Behaviour | None
+    manner: Manner = OBEDIENT
+    said: tuple[float, ...] = ()
+    said_s: float = -math.inf
+    counters: tuple[float, ...] = (0.0,) * 5
+    seen_s: float = 0.0
+
+
+SAID = (
+    "mem_total_kib", "mem_free_kib", "mem_available_kib", "buffers_kib", "cached_kib", "committed_kib",
+    "swap_total_kib", "swap_free_kib", "swap_in_kib_s", "swap_out_kib_s", "refault_kib_s", "major_faults_s",
+    "stall_some", "stall_full",
+)  # fmt: skip
+"""Columns of the view that the guest itself tells, in the order of `Member.said`."""
+
+
+@dataclass(slots=True)
+class SimulatedHost:
+    """Source, Host and Clock in one: sleeping is what lets time pass."""
+
+    experiment: Experiment
+    members: Sequence[Member]
+    time_s: float = 0.0
+    disk_kib: float = 0.0
+    _names: tuple[str, ...] = field(init=False)
+    _of: dict[str, Member] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Everybody has said something before the first tick."""
+        self._names = tuple(member.guest.name for member in self.members)
+        self._of = dict(zip(self._names, self.members, strict=True))
+        for member in self.members:
+            _tell(member, 0.0)
+
+    @property
+    def free_kib(self) -> float:
+        """What Xen has free within the pool's fence."""
+        taken = sum(member.guest.current_kib for member in self.members if member.manner.there)
+        return max(0.0, (self.experiment.pool_mib + self.experiment.reserve_mib) * MIB - taken)
+
+    def now_s(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self.time_s
+
+    def sleep_until(self, t_s: float) -> None:
+        """Let all guests live until then."""
+        while t_s - self.time_s > 1e-9:
+            self._step(min(STEP_S, t_s - self.time_s))
+
+    def view(self) -> HostView:
+        """What guests have said and Xen sees now."""
+        members, experiment = self.members, self.experiment
+        said = np.array([member.said for member in members]).reshape(len(members), len(SAID)).T
+        there = [member.guest.current_kib if member.manner.there else math.nan for member in members]
+        columns: dict[str, Any] = dict(zip(SAID, said, strict=True))
+        if (window := window_s(experiment.signals)) is not None:
+            columns["page_ages"], columns["active_kib"] = signals.known([one.guest for one in members], window)
+        if traces_swap(experiment.signals):
+            rates = said[SAID.index("swap_in_kib_s")]
+            returns = (signals.ghost_returns(one.guest, rate) for one, rate in zip(members, rates, strict=True))
+            columns["ghost_returns"] = tuple(returns)
+        return HostView(
+            time_s=self.time_s,
+            total_kib=(experiment.pool_mib + experiment.reserve_mib) * MIB,
+            free_kib=self.free_kib,
+            reserve_kib=experiment.reserve_mib * MIB,
+            names=self._names,
+            current_kib=np.round(np.array(there)),
+            min_kib=np.array([member.min_kib for member in members]),
+            max_kib=np.array([member.guest.max_kib for member in members]),
+            shares=np.array([member.shares for member in members]),
+            age_s=np.array([self.time_s - member.said_s for member in members]),
+            **columns,
+        )
+
+    def apply(self, plan: Plan) -> Outcome:
+        """Tell the balloons their targets; whether they follow is up to the guests."""
+        failed = {}
+        for step in plan.steps:
+            if self._of[step.guest].manner.there:
+                self._of[step.guest].guest.target_kib = float(step.target_kib)
+            else:
+                failed[step.guest] = "Xen has no such domain"
+        applied = {step.guest: step.target_kib for step in plan.steps if step.guest not in failed}
+        return Outcome(applied_kib=applied, failed=failed)
+
+    def renew_lease(self) -> None:
+        """There is no dead-man: nothing here dies."""
+
+    def restore(self, targets_kib: Mapping[str, int]) -> None:
+        """Set the safe targets."""
+        for name, kib in targets_kib.items():
+            self._of[name].guest.target_kib = float(kib)
+
+    def _step(self, step_s: float) -> None:
+        """One step of everybody's life: balloons first, those that give before those that take, then the work."""
+        crowd = max(1.0, self.disk_kib / (self.members[0].guest.machine.disk_mib_s * MIB * step_s))
+        self.disk_kib = 0.0
+        for member in self.members:
+            if member.behaviour is not None:
+                self._behave(member, step_s)
+        free = self.free_kib
+        for takes in (False, True):
+            for member in self.members:
+                guest = member.guest
+                if (guest.target_kib > guest.current_kib) is takes and member.manner.balloons:
+                    free -= guest.balloon(step_s, free)
+        for member in self.members:
+            if member.manner.runs:
+                self.disk_kib += member.guest.work(self.time_s, step_s, crowd)
+        self.time_s += step_s
+        for member in self.members:
+            if member.manner.tells:
+                _tell(member, self.time_s)
+
+    def _behave(self, member: Member, step_s: float) -> None:
+        """Take on the manner of this moment; a guest that comes back from a reboot begins anew."""
+        was, now = member.manner, manner(member.behaviour, self.time_s)
+        member.manner = now
+        guest = member.guest
+        if now.there and not was.there:
+            guest = member.guest = member.reboot()
+            guest.current_kib = guest.target_kib = min(guest.current_kib, guest.floor_kib + self.free_kib)
+            member.counters, member.seen_s = (0.0,) * len(member.counters), self.time_s
+        fast = guest.machine.balloon_mib_s * MIB
+        guest.balloon_kib_s = min(fast, now.slowest_kib_s)
+        guest.least_kib, guest.most_kib = now.least_kib, now.most_kib
+
+
+def _tell(member: Member, now_s: float) -> None:
+    """The guest says how it is: sizes, and rates since it last spoke."""
+    guest, lie = member.guest, member.manner.exaggerates
+    counters = (
+        guest.swapped_in_kib, guest.swapped_out_kib, guest.refaulted_kib, guest.major_faults, guest.stalled_s
+    )  # fmt: skip
+    passed_s = now_s - member.seen_s
+    rates = [
+        (new - old) / passed_s if passed_s > 0 else 0.0 for new, old in zip(counters, member.counters, strict=True)
+    ]
+    total, used, cached = guest.mem_total_kib, guest.used_kib, guest.cached_kib
+    claimed = min(used * lie, total - cached - BUFFERS_KIB)
+    member.said = (
+        round(total), round(max(0.0, total - claimed - cached - BUFFERS_KIB)), round(guest.available_kib),
+        round(BUFFERS_KIB), round(cached), round(guest.committed_kib * lie), round(guest.swap_kib),
+        round(guest.swap_kib - guest.slots_kib), *rates[:4], min(1.0, rates[4]), min(1.0, rates[4]),
+    )  # fmt: skip
+    member.said_s, member.counters, member.seen_s = now_s, counters, now_s

@@ -1,0 +1,121 @@
+"""All trials of an experiment on the simulator, several at a time; resumable, with the files of a real run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.experiment.config import Experiment
+from harness.experiment.document import ConfigError
+from harness.experiment.plan import Trial, plan
+from harness.experiment.runs import Done, failed_trials, open_run
+from harness.experiment.workloads import Workload, load_workloads
+from harness.records import RunFolder, TrialKey, TrialWriter
+from harness.simulator.loads import ModelError, load_of
+from harness.simulator.machine import Machine
+from harness.simulator.trial import SimulatedTrial, VirtualStamp
+
+BACKEND = "simulator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a process needs to simulate one trial."""
+
+    folder: Path
+    experiment: Experiment
+    trial: Trial
+    machine: Machine
+
+
+Spread = Callable[[Callable[[Task], Trial], Sequence[Task]], Iterable[Trial]]
+"""How trials are spread over processors; yields those that have ended."""
+
+
+def simulate(
+    experiment: Experiment, out: Path, machine: Machine, spread: Spread, ended: Callable[[int, int], None]
+) -> Done:
+    """Simulate every trial that has not ended yet. `ended` is told how many have, and of how many.
+
+    Whoever interrupts this leaves a run that the next call goes on with.
+
+    Raises:
+        ConfigError: a workload has no model.
+
+    """
+    for level in experiment.levels():
+        _check_models(level)
+    folder = open_run(experiment, out, BACKEND, lambda: {"machine": machine.model_dump()})
+    finished = folder.finished()
+    trials = plan(experiment)
+    todo = [
+        Task(folder=folder.path, experiment=experiment, trial=trial, machine=machine)
+        for trial in trials
+        if (trial.block, trial.order) not in finished
+    ]
+    ended(len(finished), len(trials))
+    for number, _ in enumerate(spread(run_task, todo), start=1):
+        ended(len(finished) + number, len(trials))
+    folder = folder.seal()
+    return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
+
+
+def run_task(task: Task) -> Trial:
+    """Simulate one trial into its own folder; it joins the run's files at the next commit."""
+    trial, experiment = task.trial, task.experiment
+    concrete = experiment.at(trial.level, trial.policy.name)
+    folder = RunFolder.open(task.folder)
+    key = TrialKey(
+        run=folder.run, block=trial.block, order=trial.order, policy=trial.policy.name, label=trial.policy.label,
+        level=experiment.place(trial.level),
+    )  # fmt: skip
+    stamp = VirtualStamp()
+    with TrialWriter(folder, key, stamp=stamp) as writer:
+        rows = SimulatedTrial(
+            experiment=concrete, trial=trial, workloads=_workloads(concrete), machine=task.machine, writer=writer,
+            stamp=stamp,
+        ).run()  # fmt: skip
+        writer.finish(rows, commit=False)
+    return trial
+
+
+def one_by_one(work: Callable[[Task], Trial], tasks: Sequence[Task]) -> Iterator[Trial]:
+    """In this process."""
+    return map(work, tasks)
+
+
+def in_processes(jobs: int) -> Spread:
+    """Over processes of this machine."""
+    return partial(_in_processes, jobs)
+
+
+def _in_processes(jobs: int, work: Callable[[Task], Trial], tasks: Sequence[Task]) -> Iterator[Trial]:
+    with ProcessPoolExecutor(jobs) as pool:
+        try:
+            for future in as_completed([pool.submit(work, task) for task in tasks]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _workloads(experiment: Experiment) -> Mapping[str, Workload]:
+    return load_workloads(names=[guest.workload for guest in experiment.guests])
+
+
+def _check_models(experiment: Experiment) -> None:
+    workloads = _workloads(experiment)
+    checked: dict[str, Any] = {}
+    for guest in experiment.guests:
+        said = workloads[guest.workload].modelled(guest.parameters)
+        if checked.get(guest.workload) == said:
+            continue
+        checked[guest.workload] = said
+        try:
+            load_of(said, "")
+        except ModelError as error:
+            raise ConfigError(f"workloads/{guest.workload}.yml: {error}") from error
