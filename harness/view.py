@@ -135,24 +135,27 @@ class HostView:
 
     def to_json(self) -> dict[str, Any]:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
-        guests = []
-        for i, name in enumerate(self.names):
-            row: dict[str, Any] = {"name": name}
-            row |= {column: _plain(column, getattr(self, column)[i]) for column in COLUMNS}
-            row |= {
-                curve: [list(point) for point in points]
-                for curve in CURVES
-                if (points := getattr(self, curve)[i]) is not None
-            }
-            guests.append(row)
+        table = np.array([getattr(self, column) for column in COLUMNS])
+        table[SIZES] = np.rint(table[SIZES])
+        rows: list[dict[str, Any]] = [
+            {"name": name, **dict(zip(COLUMNS, map(_cell_of_json, IS_SIZE, row), strict=True))}
+            for name, row in zip(self.names, table.T.tolist(), strict=True)
+        ]
+        for curve in CURVES:
+            for row, points in zip(rows, getattr(self, curve), strict=True):
+                if points is not None:
+                    row[curve] = [list(point) for point in points]
         host = {key: _plain(key, getattr(self, key)) for key in HOST_FIELDS}
-        return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": guests}
+        return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": rows}
 
 
 HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
 CURVES = ("page_ages", "ghost_returns")
 COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", *HOST_FIELDS, *CURVES))
 """The columns of the view: the guest fields of the JSON contract that are numbers."""
+IS_SIZE = tuple(name.endswith("_kib") for name in COLUMNS)
+SIZES = np.flatnonzero(IS_SIZE)
+"""Columns that are whole KiB in JSON."""
 
 
 def _believed(figures: FloatArray | np.float64) -> FloatArray:
@@ -216,6 +219,12 @@ def _point(value: object, where: str) -> tuple[float, float]:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2 or None in value:
         raise ViewError(f"{where}: expected a pair of numbers, found {_show(value)}.")
     return _number(value[0], where), _number(value[1], where)
+
+
+def _cell_of_json(is_size: bool, value: float) -> float | int | None:
+    if value != value:  # NaN, which math.isnan would tell at twice the price
+        return None
+    return int(value) if is_size else value
 
 
 def _plain(name: str, value: float) -> float | int | None:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # types only: the records can be read without the policies or
     from harness.view import HostView
 
 
+SAMPLE_OF_GUEST = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("guest") :]
+"""The columns of a sample that come after its trial and time."""
+
+
 class TrialWriter:
     """Writes one trial into its own folder; `finish` makes it part of the run.
 
@@ -58,7 +62,7 @@ class TrialWriter:
         self._samples, self._decisions, self._events = map(
             self._file, ("samples.csv", "decisions.jsonl", "events.jsonl")
         )
-        self._sample_rows = csv.DictWriter(self._samples, SAMPLE_COLUMNS, lineterminator="\n")
+        self._sample_rows = csv.writer(self._samples, lineterminator="\n")
         self.started = stamp()
         self.ticks = 0
         if discarded is not None:
@@ -107,12 +111,12 @@ class TrialWriter:
         asked, sent = decision["targets_kib"], line["plan"]["targets_kib"]
         when = {"tick": self.ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": self._trial_s(now)}
         self._write_line(self._decisions, self.key.columns() | when | line)
+        head = [*self.key.columns().values(), *when.values()]
+        state = plain(allocation.state or "")
         for guest in line["view"]["guests"]:
             name = guest["name"]
-            row = {column: guest[column] for column in SAMPLE_COLUMNS if guest.get(column) is not None}
-            row |= self.key.columns() | when | {"guest": name, "state": allocation.state or ""}
-            row |= {"asked_kib": asked.get(name), "target_kib": sent.get(name)}
-            self._sample_rows.writerow(_csv(row))
+            told = guest | {"guest": name, "asked_kib": asked.get(name), "target_kib": sent.get(name), "state": state}
+            self._sample_rows.writerow([*head, *map(told.get, SAMPLE_OF_GUEST)])
         self._samples.flush()
 
     def event(self, event: str, *, guest: str | None = None, detail: str = "") -> None:

@@ -48,7 +48,7 @@ def simulate(
 
     """
     for level in experiment.levels():
-        _check_models(level)
+        check_models(level, _workloads(level))
     folder = open_run(experiment, out, BACKEND, lambda: {"machine": machine.model_dump()})
     finished = folder.finished()
     trials = plan(experiment)
@@ -107,8 +107,13 @@ def _workloads(experiment: Experiment) -> Mapping[str, Workload]:
     return load_workloads(names=[guest.workload for guest in experiment.guests])
 
 
-def _check_models(experiment: Experiment) -> None:
-    workloads = _workloads(experiment)
+def check_models(experiment: Experiment, workloads: Mapping[str, Workload]) -> None:
+    """Read the model of every guest's workload.
+
+    Raises:
+        ConfigError: one has none, or one that the simulator does not know.
+
+    """
     checked: dict[str, Any] = {}
     for guest in experiment.guests:
         said = workloads[guest.workload].modelled(guest.parameters)
