@@ -11,14 +11,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
+from harness.cli_show import console
 from harness.experiment.config import load_experiment
-from harness.simulator import runner
-from harness.simulator.machine import LAB, load_machine
+from harness.records import RecordsError, read_run, write_whole
+from harness.simulator import calibration, runner
+from harness.simulator.machine import LAB, Machine, load_machine
 
 SOME_TRIAL_FAILED, STOPPED = 1, 130
 
+CALIBRATION = "calibration"
+"""The experiment from which costs are read."""
+
 app = typer.Typer()
+
+MachineOption = Annotated[
+    Path, typer.Option(help="what the simulated machine costs; measured by playbooks/calibrate.yml")
+]
 
 
 @app.command()
@@ -26,15 +36,13 @@ def simulate(
     experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
     out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
     jobs: Annotated[int, typer.Option(min=1, help="trials at a time")] = os.cpu_count() or 1,
-    machine: Annotated[
-        Path, typer.Option(help="what the simulated machine costs; measured: playbooks/calibrate.yml")
-    ] = LAB,
+    machine: MachineOption = LAB,
 ) -> None:
     """Run all trials of an experiment on the simulator; prints the run's folder. Goes on where it was stopped."""
     wanted, simulated = load_experiment(experiment), load_machine(machine)
     spread = runner.one_by_one if jobs == 1 else runner.in_processes(jobs)
     began_s = time.monotonic()
-    console = Console(stderr=True)
+    screen = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -43,7 +51,7 @@ def simulate(
         TimeRemainingColumn(),
     )
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
             task = bar.add_task(f"simulating {wanted.name}")
             done = runner.simulate(
                 wanted, out, simulated, spread, lambda number, total: bar.update(task, completed=number, total=total)
@@ -56,3 +64,31 @@ def simulate(
     if done.failed:
         print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
         raise typer.Exit(SOME_TRIAL_FAILED)
+
+
+@app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="folder of a run of experiments/calibration.yml")],
+    out: Annotated[Path | None, typer.Option(help="write the machine to this file")] = None,
+    machine: MachineOption = LAB,
+) -> None:
+    """Read what a machine costs from a run on it: the parameters of the simulator, each with how it was read."""
+    shown, known = read_run(run), load_machine(machine)
+    if shown.manifest["experiment"]["name"] != CALIBRATION:
+        raise RecordsError(f"{run} is no run of {CALIBRATION}; make one: ansible-playbook playbooks/calibrate.yml")
+    found = calibration.calibrate(shown, known)
+    table = Table("cost", "was", "measured", "samples", "how")
+    for one in found:
+        was = f"{getattr(known, one.name):.3g}"
+        table.add_row(one.name, was, f"{one.value:.3g}", str(one.samples), one.how)
+    console().print(table)
+    kept = sorted(set(Machine.model_fields) - {one.name for one in found})
+    print(f"not shown by this run, kept as they were: {', '.join(kept)}")
+    if out is not None:
+        measured = calibration.calibrated(known, found)
+        lines = [
+            f"# Read by `ballast calibrate` from run {shown.manifest['run']}, backend {shown.manifest['backend']}.\n"
+        ]
+        lines += [f"{name}: {value:g}\n" for name, value in measured.model_dump().items()]
+        write_whole(out, "".join(lines))
+        print(out)

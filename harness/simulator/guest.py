@@ -151,10 +151,11 @@ class Guest:
 
     def work(self, time_s: float, step_s: float, crowd: float) -> float:
         """Do the work of one step; `crowd` is by how much the host's disks are oversubscribed. Returns KiB of disk."""
-        stalled_s = self._fit(self.load.footprint_kib(time_s + step_s), step_s)
+        wanted_kib = self.load.footprint_kib(time_s + step_s)
+        stalled_s = self._fit(wanted_kib, step_s)
         load, machine, slow = self.load, self.machine, self.slowness * crowd
         footprint, busy_s = self.footprint_kib, step_s - stalled_s
-        pace = load.wanted_ops_s(footprint)
+        pace = load.wanted_ops_s(wanted_kib)
         missing = load.touches * self._missing()
         fault_s = (machine.scan_fault_s if load.cyclic else machine.fault_s) * slow
         read = load.reads * self._uncached()
@@ -192,28 +193,27 @@ class Guest:
         self.stalled_s += stalled_s
 
     def _fit(self, footprint_kib: float, step_s: float) -> float:
-        """The footprint becomes this large, and what then has no room goes out; returns the time that this takes."""
+        """Let the footprint become this large, as fast as room is made for it; returns the time that this takes."""
         machine = self.machine
         if footprint_kib < self.footprint_kib:  # what is freed takes its part of swap with it
             kept = footprint_kib / self.footprint_kib
             self.slots_kib -= self.swapped_kib * (1 - kept)
             self.swapped_kib *= kept
-        self.footprint_kib = footprint_kib
-        files = machine.least_files_mib * MIB
-        lacking = self.resident_kib + min(files, self.cached_kib) - self.room_kib
-        if lacking <= 0:
-            self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.resident_kib))
-            return 0.0
-        cold = min(lacking, machine.cold_mib * MIB - self.cold_out_kib)
+        out_kib_s = machine.swap_write_mib_s * MIB / self.slowness
+        room = self.room_kib - min(self.cached_kib, machine.least_files_mib * MIB)
+        most = max(self.footprint_kib, self.swapped_kib + room + out_kib_s * step_s)
+        self.footprint_kib = min(footprint_kib, most)
+        lacking = max(0.0, self.resident_kib - room)
         out = max(0.0, min(lacking, self.swap_kib - self.swapped_kib - self.cold_out_kib))
-        self.cold_out_kib += min(cold, out)
-        self.swapped_kib += out - min(cold, out)
+        cold = min(out, machine.cold_mib * MIB - self.cold_out_kib)
+        self.cold_out_kib += cold
+        self.swapped_kib += out - cold
+        self.swapped_out_kib += out
         self.slots_kib = max(self.slots_kib, self.swapped_kib + self.cold_out_kib)
         self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.resident_kib))
-        self.swapped_out_kib += out
         if lacking - out > 1:
             self._kill()
-        return min(step_s, out / (machine.swap_write_mib_s * MIB) * self.slowness)
+        return min(step_s, out / out_kib_s)
 
     def _kill(self) -> None:
         """Memory and swap are full: the kernel ends the work."""

@@ -1,0 +1,165 @@
+"""Reads what a machine costs from a run of experiments/calibration.yml: each cost from the guest in which it shows.
+
+The run may be a real one or a simulated one; of a simulated one it must find what that was simulated with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.records import Run
+from harness.simulator.curves import PAGE_KIB, Law
+from harness.simulator.guest import MIB
+from harness.simulator.machine import Machine
+from harness.view import FloatArray
+
+SETTLED_S = 15.0
+"""By then footprints are filled, and what goes on goes on evenly."""
+SWAPPING_KIB_S = 64.0
+ENOUGH = 5
+"""Samples of a trial in which a guest swaps evenly; with fewer it says nothing."""
+LOW, HIGH = 0.1, 0.98
+"""Quantiles that stand for the least and the most that was seen, without the odd sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One cost, in the words of `Machine`."""
+
+    name: str
+    value: float
+    samples: int
+    how: str
+
+
+def calibrate(run: Run, machine: Machine) -> tuple[Finding, ...]:
+    """Read every cost that the run shows; of `machine` only what is not shown is used."""
+    shown = Shown(run)
+    costs = tuple(_costs(shown, machine))
+    return (*costs, *_curves(shown, calibrated(machine, costs)))
+
+
+def calibrated(machine: Machine, found: Sequence[Finding]) -> Machine:
+    """The machine with what was found."""
+    return Machine.model_validate(machine.model_dump() | {one.name: float(f"{one.value:.3g}") for one in found})
+
+
+class Shown:
+    """The rows of a calibration run, by what can be read from them."""
+
+    def __init__(self, run: Run) -> None:
+        self.experiment: Mapping[str, Any] = run.manifest["experiment"]
+        self.most_mib = {guest["name"]: float(guest["max_mib"]) for guest in self.experiment["guests"]}
+        self.trials = run.trials
+        samples = run.samples
+        used = samples["mem_total_kib"] - samples["mem_free_kib"] - samples["buffers_kib"] - samples["cached_kib"]
+        self.samples = samples.assign(used_kib=used, swapped_kib=samples["swap_total_kib"] - samples["swap_free_kib"])
+
+    def of(self, guest: str, label: str = "static") -> pd.DataFrame:
+        """All samples of a guest under a policy."""
+        return self.samples[(self.samples["guest"] == guest) & (self.samples["label"] == label)]
+
+    def pressed(self, *guests: str) -> pd.DataFrame:
+        """Samples of guests whose work waits for swap evenly."""
+        chosen = self.samples["guest"].isin(guests) & (self.samples["label"] == "static")
+        busy = self.samples["swap_in_kib_s"] > SWAPPING_KIB_S
+        return self.samples[chosen & busy & (self.samples["trial_s"] > SETTLED_S)]
+
+    def parameters(self, guest: str) -> Mapping[str, Any]:
+        """What a guest's workload was told."""
+        found: Mapping[str, Any] = next(g["with"] for g in self.experiment["guests"] if g["name"] == guest)
+        return found
+
+
+def _costs(shown: Shown, machine: Machine) -> Iterator[Finding]:
+    yield from _kernel(shown)
+    rest = shown.of("rest")
+    early = rest[rest["trial_s"] < SETTLED_S]
+    own = float(early["used_kib"].median()) / MIB - machine.cold_mib
+    yield Finding(name="own_mib", value=own, samples=len(early), how="used by a guest at rest, less cold_mib")
+    files = rest[rest["tick"] == 1]["cached_kib"]
+    yield Finding(name="files_mib", value=files.median() / MIB, samples=len(files), how="cached when a trial begins")
+    pressed = shown.pressed("scan", "zipf", "even")
+    for name, column in (("least_free_mib", "mem_free_kib"), ("least_files_mib", "cached_kib")):
+        how = f"{column} of guests that swap, quantile {LOW}"
+        yield Finding(name=name, value=pressed[column].quantile(LOW) / MIB, samples=len(pressed), how=how)
+    yield from _speeds(shown)
+    for name, guests in (("scan_fault_s", ["scan"]), ("fault_s", ["zipf", "even"])):
+        rows = shown.pressed(*guests)
+        pages = (rows["swap_in_kib_s"] / PAGE_KIB).sum()
+        how = f"stall over pages read back, of {' and '.join(guests)}"
+        yield Finding(name=name, value=rows["stall_full"].sum() / pages, samples=len(rows), how=how)
+    yield from _jitter(shown)
+
+
+def _kernel(shown: Shown) -> Iterator[Finding]:
+    """Current - MemTotal of guests of different maximum: a line."""
+    rows = shown.samples[shown.samples["label"] == "static"]
+    outside = (rows["current_kib"] - rows["mem_total_kib"]).groupby(rows["guest"]).median() / MIB
+    share, constant = np.polyfit([shown.most_mib[str(name)] for name in outside.index], outside.to_numpy(), 1)
+    how = "current - MemTotal over the maximum, a line through the guests"
+    yield Finding(name="kernel_mib", value=float(constant), samples=len(outside), how=how)
+    yield Finding(name="kernel_share", value=max(0.0, float(share)), samples=len(outside), how=how)
+
+
+def _speeds(shown: Shown) -> Iterator[Finding]:
+    moving = shown.of("rest", "equal")
+    speeds = moving.groupby("block")[["current_kib", "mono_s"]].apply(_steps)
+    fastest = speeds.groupby("block").max()
+    how = "fastest change of a guest at rest that gives, median over trials: a lower bound"
+    yield Finding(name="balloon_mib_s", value=float(np.median(fastest)) / MIB, samples=len(fastest), how=how)
+    writing = shown.samples[shown.samples["guest"].isin(["scan", "zipf", "even"])]["swap_out_kib_s"]
+    how = f"swap written by one guest, quantile {HIGH} of those that write: a lower bound"
+    writing = writing[writing > SWAPPING_KIB_S]
+    value = float(writing.quantile(HIGH)) / MIB
+    yield Finding(name="swap_write_mib_s", value=value, samples=len(writing), how=how)
+
+
+def _steps(rows: pd.DataFrame) -> pd.Series[float]:
+    """How fast a guest's memory changed from sample to sample, KiB/s."""
+    return rows["current_kib"].diff().abs() / rows["mono_s"].diff()
+
+
+def _curves(shown: Shown, machine: Machine) -> Iterator[Finding]:
+    """From the share of touches that missed, and the share of the footprint that was there: scan and order."""
+    missed, there = _misses(shown, "scan", float(shown.parameters("scan")["high_mib"]), machine)
+    scans = missed / (1 - there)
+    how = "share of touches missed over the share of the footprint missing, of scan; median over trials"
+    yield Finding(name="scan", value=max(1.0, float(np.median(scans))), samples=len(scans), how=how)
+    footprint = float(shown.parameters("zipf")["footprint_mib"])
+    missed, there = _misses(shown, "zipf", footprint, machine)
+    law = Law(exponent=float(shown.parameters("zipf")["exponent"]))
+    hottest = law.hottest(there, footprint * MIB)
+    orders = np.clip((1 - missed - there) / (hottest - there), 0.0, 1.0)
+    how = "hits between chance and the most popular pages, of zipf; median over trials"
+    yield Finding(name="order", value=float(np.median(orders)), samples=len(orders), how=how)
+
+
+def _misses(shown: Shown, guest: str, footprint_mib: float, machine: Machine) -> tuple[FloatArray, FloatArray]:
+    """Per static trial: share of touches that missed, and share of the footprint in memory."""
+    missed, there = [], []
+    rows = shown.trials[(shown.trials["guest"] == guest) & (shown.trials["label"] == "static")]
+    heads = rows.drop_duplicates("block")
+    for row in heads[heads["status"] == "ok"].to_dict("records"):
+        mine = shown.pressed(guest)
+        mine = mine[mine["block"] == row["block"]]
+        if len(mine) < ENOUGH:
+            continue
+        touches_s = float(row["value"]) * (MIB / PAGE_KIB if row["metric"] == "touched_mib_per_s" else 1)
+        missed.append(float(mine["swap_in_kib_s"].mean()) / PAGE_KIB / touches_s)
+        resident = (mine["used_kib"] - machine.own_mib * MIB).median()  # sleeping programs are swapped out by then
+        there.append(float(resident) / (footprint_mib * MIB))
+    return np.clip(missed, 0.0, 1.0), np.clip(there, 0.0, 0.999)
+
+
+def _jitter(shown: Shown) -> Iterator[Finding]:
+    good = shown.trials[(shown.trials["status"] == "ok") & (shown.trials["label"] == "static")]
+    heads = good[good["metric"].isin(["touched_mib_per_s", "touches_per_s"])]
+    spread = np.log(heads["value"]).groupby([heads["guest"], heads["level"]]).std().dropna()
+    how = "standard deviation of a guest's result between repetitions, median over guests and levels"
+    yield Finding(name="jitter", value=min(1.0, float(spread.median())), samples=len(spread), how=how)
