@@ -83,7 +83,9 @@ def _costs(shown: Shown, machine: Machine) -> Iterator[Finding]:
     own = float(early["used_kib"].median()) / MIB - machine.cold_mib
     yield Finding(name="own_mib", value=own, samples=len(early), how="used by a guest at rest, less cold_mib")
     files = rest[rest["tick"] == 1]["cached_kib"]
-    yield Finding(name="files_mib", value=files.median() / MIB, samples=len(files), how="cached when a trial begins")
+    yield Finding(
+        name="files_mib", value=float(files.median()) / MIB, samples=len(files), how="cached when a trial begins"
+    )
     pressed = shown.pressed("scan", "zipf", "even")
     for name, column in (("least_free_mib", "mem_free_kib"), ("least_files_mib", "cached_kib")):
         how = f"{column} of guests that swap, quantile {LOW}"
