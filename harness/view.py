@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -70,16 +70,31 @@ class HostView:
     page_ages: tuple[Curve | None, ...] = ()
     ghost_returns: tuple[Curve | None, ...] = ()
 
+    _table: FloatArray = field(init=False, repr=False)
+    """All columns, one a row; the columns are its rows."""
+
     def __post_init__(self) -> None:
-        for name in COLUMNS:
-            column = np.asarray(getattr(self, name), dtype=np.float64)
-            column = np.minimum(column, LARGEST) if name == "age_s" else column  # an age without end stays an age
-            object.__setattr__(self, name, np.broadcast_to(_believed(column), (len(self.names),)))
+        table = np.empty((len(COLUMNS), len(self.names)))
+        for row, name in enumerate(COLUMNS):
+            table[row] = getattr(self, name)
+        table[AGE] = np.minimum(table[AGE], LARGEST)  # an age without end stays an age
+        table[~((table >= 0) & (table <= LARGEST))] = np.nan
+        self._set_columns(table)
         for name in HOST_FIELDS:
-            object.__setattr__(self, name, float(_believed(np.float64(getattr(self, name)))))
+            figure = float(getattr(self, name))
+            object.__setattr__(self, name, figure if 0 <= figure <= LARGEST else math.nan)
         for name in CURVES:
-            curves = getattr(self, name) or (None,) * len(self.names)
-            object.__setattr__(self, name, tuple(_believed_points(curve) for curve in curves))
+            if curves := getattr(self, name):
+                object.__setattr__(self, name, tuple(_believed_points(curve) for curve in curves))
+            else:
+                object.__setattr__(self, name, (None,) * len(self.names))
+
+    def _set_columns(self, table: FloatArray) -> None:
+        """Take a checked table; from here on nobody writes to it."""
+        table.flags.writeable = False
+        object.__setattr__(self, "_table", table)
+        for name, row in zip(COLUMNS, table, strict=True):
+            object.__setattr__(self, name, row)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -103,15 +118,21 @@ class HostView:
     def swap_fill(self) -> FloatArray:
         """Swap used / swap total, 0 to 1; 0 for a guest without swap, NaN where unknown."""
         total = self.swap_total_kib
-        filled = np.divide(self.swap_used_kib, total, out=np.full(len(self), np.nan), where=total > 0)
-        return np.where(total == 0, 0.0, filled)
+        return np.where(total == 0, 0.0, self.swap_used_kib / np.where(total > 0, total, np.nan))
 
     def select(self, mask: BoolArray) -> HostView:
         """The same host with only the guests where `mask` is true."""
+        if mask.all():
+            return self
         chosen = np.flatnonzero(mask)
-        parts: dict[str, Any] = {name: getattr(self, name)[chosen] for name in COLUMNS}
-        parts |= {name: tuple(getattr(self, name)[i] for i in chosen) for name in ("names", *CURVES)}
-        return replace(self, **parts)
+        view = object.__new__(HostView)  # what has been checked is not checked again
+        view._set_columns(self._table[:, chosen])
+        for name in ("time_s", *HOST_FIELDS):
+            object.__setattr__(view, name, getattr(self, name))
+        for name in ("names", *CURVES):
+            entries = getattr(self, name)
+            object.__setattr__(view, name, tuple(entries[i] for i in chosen))
+        return view
 
     @classmethod
     def from_json(cls, obj: object) -> HostView:
@@ -135,7 +156,7 @@ class HostView:
 
     def to_json(self) -> dict[str, Any]:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
-        table = np.array([getattr(self, column) for column in COLUMNS])
+        table = self._table.copy()
         table[SIZES] = np.rint(table[SIZES])
         rows: list[dict[str, Any]] = [
             {"name": name, **dict(zip(COLUMNS, map(_cell_of_json, IS_SIZE, row), strict=True))}
@@ -151,14 +172,15 @@ class HostView:
 
 HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
 CURVES = ("page_ages", "ghost_returns")
-COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", *HOST_FIELDS, *CURVES))
+COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", "_table", *HOST_FIELDS, *CURVES))
 """The columns of the view: the guest fields of the JSON contract that are numbers."""
+AGE = COLUMNS.index("age_s")
 IS_SIZE = tuple(name.endswith("_kib") for name in COLUMNS)
 SIZES = np.flatnonzero(IS_SIZE)
 """Columns that are whole KiB in JSON."""
 
 
-def _believed(figures: FloatArray | np.float64) -> FloatArray:
+def _believed(figures: FloatArray) -> FloatArray:
     """The figures that can be; NaN for the others."""
     return np.where((figures >= 0) & (figures <= LARGEST), figures, np.nan)
 

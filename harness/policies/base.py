@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast, overload
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -31,13 +31,46 @@ class NoParams(Params):
     """A policy without parameters."""
 
 
+class Reasons(Sequence[str]):
+    """One reason a guest, put into words only when somebody reads them: most ticks nobody does at once."""
+
+    def __init__(self, texts: Iterable[str], count: int) -> None:
+        self._texts, self._count, self._read = texts, count, False
+
+    def _said(self) -> tuple[str, ...]:
+        if not self._read:
+            self._texts, self._read = tuple(self._texts), True
+        return cast("tuple[str, ...]", self._texts)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._said()
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        return self._said()[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._said() == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # like every sequence that is compared by what it holds
+
+    def __repr__(self) -> str:
+        return repr(self._said())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Allocation:
     """What a policy wants: one target and one reason per guest, in the order of the view it was given."""
 
     targets_kib: FloatArray
     """NaN only for a guest whose current memory is unknown too."""
-    reasons: tuple[str, ...]
+    reasons: Sequence[str]
     state: str | None = None
 
 
@@ -80,19 +113,30 @@ def among_known(
     all are. `without` maps further reasons to the guests that they hold. So `decide` never meets NaN, never has to
     invent a number, and always has a guest.
     """
+    if _all_known(view, needs, host) and not any(lacking.any() for lacking in without.values()):
+        return decide(view)
     faults = _faults(view, needs, host)
     for fault, lacking in without.items():
         faults = [old or (fault if lacks else None) for old, lacks in zip(faults, lacking, strict=True)]
     known = np.array([fault is None for fault in faults], dtype=bool)
     targets = view.current_kib.copy()
-    reasons = [f"held at {mib(size)}: {fault}" for size, fault in zip(targets, faults, strict=True)]
+    held = zip(view.current_kib, faults, strict=True)
     if not known.any():
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        texts = (f"held at {mib(size)}: {fault}" for size, fault in held)
+        return Allocation(targets_kib=targets, reasons=Reasons(texts, len(view)))
     inner = decide(view.select(known))
     targets[known] = inner.targets_kib
-    for i, reason in zip(np.flatnonzero(known), inner.reasons, strict=True):
-        reasons[i] = reason
-    return Allocation(targets_kib=targets, reasons=tuple(reasons), state=inner.state)
+    decided = iter(inner.reasons)
+    texts = (f"held at {mib(size)}: {fault}" if fault else next(decided) for size, fault in held)
+    return Allocation(targets_kib=targets, reasons=Reasons(texts, len(view)), state=inner.state)
+
+
+def _all_known(view: HostView, needs: Sequence[str], host: Sequence[str]) -> bool:
+    """Whether nothing is missing for anybody: a sum with anything unknown in it is unknown."""
+    guests = sum(float(getattr(view, name).sum()) for name in (*needs, *GUEST_NEEDS))
+    if math.isnan(guests + sum(getattr(view, name) for name in host)) or len(view) == 0:
+        return False
+    return bool((view.min_kib <= view.max_kib).all() and (view.shares > 0).all())
 
 
 def _faults(view: HostView, needs: Sequence[str], host: Sequence[str]) -> list[str | None]:
@@ -118,17 +162,15 @@ def mib(kib: float) -> str:
     return f"{kib / MIB:.0f} MiB" if abs(kib) >= 10 * MIB or kib % MIB == 0 else f"{kib / MIB:.1f} MiB"
 
 
-def changes(view: HostView, targets_kib: FloatArray) -> list[str]:
+def changes(view: HostView, targets_kib: FloatArray) -> Iterator[str]:
     """Per guest, what its target means to it: `+112 MiB`, `-3.5 MiB (its minimum)`, `unchanged`."""
-    return [
-        (
-            "unchanged"
-            if abs(target - current) < 1
-            else f"{'-' if target < current else '+'}{mib(abs(target - current))}"
-        )
-        + (" (its minimum)" if target <= low else " (its maximum)" if target >= high else "")
-        for current, target, low, high in zip(view.current_kib, targets_kib, view.min_kib, view.max_kib, strict=True)
-    ]
+    sizes = (column.tolist() for column in (view.current_kib, targets_kib, view.min_kib, view.max_kib))
+    for current, target, low, high in zip(*sizes, strict=True):
+        bound = " (its minimum)" if target <= low else " (its maximum)" if target >= high else ""
+        if abs(target - current) < 1:
+            yield "unchanged" + bound
+        else:
+            yield f"{'-' if target < current else '+'}{mib(abs(target - current))}{bound}"
 
 
 @dataclass(slots=True)
@@ -142,9 +184,10 @@ class Average:
         """Take in one sample per guest and return the averages; without a time to average over, the samples."""
         elapsed_s = view.time_s - self.time_s
         kept = math.exp(-elapsed_s / tau_s) if tau_s > 0 and elapsed_s >= 0 else 0.0
-        old = np.array([self.of.get(name, sample) for name, sample in zip(view.names, samples, strict=True)])
-        averages = samples + (old - samples) * kept
-        self.of |= dict(zip(view.names, averages.tolist(), strict=True))
+        new = samples.tolist()
+        old = [self.of.get(name, sample) for name, sample in zip(view.names, new, strict=True)]
+        averages = samples + (np.array(old) - samples) * kept
+        self.of |= zip(view.names, averages.tolist(), strict=True)
         self.time_s = view.time_s
         return averages
 
@@ -167,7 +210,8 @@ class Pace:
             elapsed_s = view.time_s - self.seen.time_s
             if 0 <= elapsed_s < self.interval_s - JITTER_S:
                 ago = f" (decided {elapsed_s:.0f} s ago)"
-                return replace(self.last, reasons=tuple(reason + ago for reason in self.last.reasons))
+                texts = (reason + ago for reason in self.last.reasons)
+                return replace(self.last, reasons=Reasons(texts, len(view)))
         self.seen, self.last = view, decide(view)
         return self.last
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, Params, among_known, changes, mib
+from harness.policies.base import MIB, Allocation, Params, Reasons, among_known, changes, mib
 from harness.policies.waterfill import waterfill
 from harness.view import FloatArray, HostView
 
@@ -58,7 +58,7 @@ class DynamicBaseline:
             f"uses {mib(size)}, average {mib(used.mean())}, tax {self._tax:.2f}: {text}"
             for size, text in zip(used, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
     def _wanted_tax(self, used: FloatArray, pool: float) -> float:
         """τ_d = clamp01[(f + A_max - M/n) / (A_max - Ā)]; 0 where all use the same and no tax could tell them apart."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.policies.base import Allocation, NoParams, among_known, changes
+from harness.policies.base import Allocation, NoParams, Reasons, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import HostView
 
@@ -32,4 +32,4 @@ class Equal:
         reasons = (
             f"{part:.0%} of all shares: {text}" for part, text in zip(parts, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import Allocation, Params, among_known, changes, mib
+from harness.policies.base import Allocation, Params, Reasons, among_known, changes, mib
 from harness.view import Curve, FloatArray, HostView
 
 
@@ -74,7 +74,7 @@ class Ghost:
             f"{f'would not miss {mib(x)} of what returns' if x > 0 else 'nothing returns'}: {text}"
             for x, text in zip(missing, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
     def _missing(self, view: HostView) -> FloatArray:
         """How much more memory would keep most of what returns: exact from the trace, else a rate times the horizon."""

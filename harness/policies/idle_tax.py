@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import Allocation, Average, Pace, Params, among_known, changes
+from harness.policies.base import Allocation, Average, Pace, Params, Reasons, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import FloatArray, HostView
 
@@ -79,7 +79,7 @@ class IdleTax:
         if state in ("hard", "low"):
             targets = np.clip(np.minimum(targets, view.current_kib), view.min_kib, view.max_kib)
         reasons = (f"memory {state}: {text}" for text in changes(view, targets))
-        return Allocation(targets_kib=targets, reasons=tuple(reasons), state=state)
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)), state=state)
 
 
 def _next_state(state: int, free: float) -> int:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import Allocation, Params, among_known, changes, mib
+from harness.policies.base import Allocation, Params, Reasons, among_known, changes, mib
 from harness.policies.waterfill import waterfill
 from harness.view import Curve, FloatArray, HostView
 
@@ -83,7 +83,7 @@ class MissRatio:
             f"{'swaps, wants' if swaps else 'works in'} {mib(size)}, memory {state}: {text}"
             for swaps, size, text in zip(swap_in > 0, wanted, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons), state=state)
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)), state=state)
 
 
 def miss_curve(ages: Curve, current_kib: float, swapped_kib: float, swap_in_kib_s: float) -> MissCurve:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import Allocation, Pace, Params, among_known, changes
+from harness.policies.base import Allocation, Pace, Params, Reasons, among_known, changes
 from harness.view import FloatArray, HostView
 
 INTERVAL_S = 10.0
@@ -67,7 +67,7 @@ class Mom:
         targets = np.where(skipped, view.current_kib, targets)
         side = "shrinks" if free < self.params.threshold else "grows"
         reasons = (f"host {free:.0%} free, so everyone {side}: {text}" for text in changes(view, targets))
-        return Allocation(targets_kib=targets, reasons=tuple(reasons), state=side)
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)), state=side)
 
     def _shrink(self, view: HostView, used: FloatArray, free: float) -> FloatArray:
         """Towards used + p·C; below a free share of 5 % p is negative and the guest has to swap."""

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import isotonic_regression
 
-from harness.policies.base import Allocation, Params, PolicyError, among_known, changes
+from harness.policies.base import Allocation, Params, PolicyError, Reasons, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import FloatArray, HostView
 
@@ -83,7 +83,7 @@ class Oracle:
                 strict=True,
             )
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
 
 def best(least_kib: FloatArray, steps_kib: FloatArray, saves: FloatArray, pool_kib: float) -> FloatArray:

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, Average, Params, among_known, changes
+from harness.policies.base import MIB, Allocation, Average, Params, Reasons, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import BoolArray, FloatArray, HostView
 
@@ -101,7 +101,7 @@ class Pressure:
             f"loses {lost:.1%} of its time{' and asks' if asks_now else ''}: {text}"
             for lost, asks_now, text in zip(stall, stalls, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
     def _working_sets(self, view: HostView, stalls: BoolArray) -> FloatArray:
         """Where stall last appeared, for as long as that is remembered; 0 where it did not."""

@@ -6,17 +6,19 @@ Server" (OSDI 2002) §5: rho = S / (P·(f + k(1 - f))), k = 1/(1 - τ), f = A/P,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
+from scipy.optimize import brentq
 
-from harness.policies.base import MIB, Allocation, Average, Params, among_known, changes
+from harness.policies.base import MIB, Allocation, Average, Params, Reasons, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import FloatArray, HostView
 
-HALVINGS = 60
-"""Of the interval that holds λ: more than the 53 bits of a float64."""
+PRECISION = 1e-14
+"""Of λ, relative: far below a KiB of any target."""
 
 
 class PriceParams(Params):
@@ -92,11 +94,10 @@ class Price:
         weight = self._weight(view, swap)
         settled = self._weight(view, self._swap_after(view, taxed, swap)) if swap.any() else weight
         targets = waterfill(view.pool_kib, taxed, settled, view.min_kib, view.max_kib).targets_kib
-        prices = MIB * np.divide(
-            weight, view.current_kib - taxed, out=np.full(len(view), np.inf), where=view.current_kib > taxed
-        )
+        idle = view.current_kib - taxed
+        prices = MIB * np.where(idle > 0, weight / np.where(idle > 0, idle, 1.0), np.inf)
         reasons = (f"{bid}: {text}" for bid, text in zip(_bids(prices), changes(view, targets), strict=True))
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
     def _weight(self, view: HostView, swap: FloatArray) -> FloatArray:
         """S·(1 - τ + ε·s); S at τ = 1, where only used memory would be left to pay for."""
@@ -113,38 +114,47 @@ class Price:
         """Swap in use once the memory has moved: s(T) = clamp(s - (T - C)/swap total, 0, s) at the T that it leads to.
 
         A guest that gets what it reads back stops reading it back, so s depends on T and T on s. For a given λ the two
-        meet in one T per guest, which grows with λ; so λ is found by halving an interval that holds it. Only for guests
+        meet in one T per guest, which grows with λ; so λ is found where Σ T meets the pool. Only for guests
         whose swap-in rate is known: without it nobody knows which of the swap is missed.
         """
         foreseen = ~np.isnan(view.swap_in_kib_s) & (swap > 0) & (view.swap_total_kib > 0)
+        if not self.params.fixed_point or not foreseen.any():
+            return swap
         light, heavy = self._weight(view, np.where(foreseen, 0.0, swap)), self._weight(view, swap)
         lo, hi = view.min_kib, view.max_kib
         low = waterfill(view.pool_kib, taxed, heavy, lo, hi).level
         high = waterfill(view.pool_kib, taxed, light, lo, hi).level
-        if not self.params.fixed_point or not foreseen.any() or low <= 0:
+        if low <= 0:
             return swap
         per_kib = np.divide(1.0, view.swap_total_kib, out=np.zeros(len(view)), where=foreseen)
         pull = self.params.swap_weight * view.shares * per_kib
-        total = np.clip(view.pool_kib, lo.sum(), hi.sum())
-        targets = view.current_kib
-        for _ in range(HALVINGS):
-            level = (low + high) / 2
-            most, least = taxed + heavy * level, taxed + light * level
-            meeting = (most + pull * level * view.current_kib) / (1 + pull * level)
-            targets = np.clip(np.clip(meeting, least, most), lo, hi)
-            low, high = (level, high) if targets.sum() < total else (low, level)
-        return np.where(foreseen, np.clip(swap - (targets - view.current_kib) * per_kib, 0.0, swap), swap)
+        total = min(max(view.pool_kib, float(lo.sum())), float(hi.sum()))
+
+        def fill(level: float) -> FloatArray:
+            meeting = (taxed + heavy * level + pull * level * view.current_kib) / (1 + pull * level)
+            free = np.minimum(np.maximum(meeting, taxed + light * level), taxed + heavy * level)
+            return np.minimum(np.maximum(free, lo), hi)
+
+        targets = fill(_level(lambda level: float(fill(level).sum()) - total, low, high))
+        after = swap - (targets - view.current_kib) * per_kib
+        return np.where(foreseen, np.minimum(np.maximum(after, 0.0), swap), swap)
 
 
-def _bids(prices: FloatArray) -> list[str]:
+def _level(excess: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function of λ is 0; the nearer end where rounding leaves none between."""
+    if excess(low) >= 0 or low >= high:
+        return low
+    return high if excess(high) <= 0 else float(brentq(excess, low, high, rtol=PRECISION))
+
+
+def _bids(prices: FloatArray) -> Iterator[str]:
     """What each guest pays, in shares per MiB, and what the others pay on average."""
     if len(prices) == 1:
-        return ["no other guest to trade with"]
+        yield "no other guest to trade with"
+        return
     finite = np.isfinite(prices)
-    sums, counts = prices[finite].sum(), finite.sum()
-    bids = []
-    for price, known in zip(prices, finite, strict=True):
-        rest = counts - known
-        others = f"others {(sums - (price if known else 0.0)) / rest:.2f}" if rest else "others any price"
-        bids.append(f"pays {price:.2f}, {others}" if known else f"would pay any price, {others}")
-    return bids
+    total, count = float(prices[finite].sum()), int(finite.sum())
+    for price, known in zip(prices.tolist(), finite.tolist(), strict=True):
+        rest = count - known
+        others = f"others {(total - (price if known else 0.0)) / rest:.2f}" if rest else "others any price"
+        yield f"pays {price:.2f}, {others}" if known else f"would pay any price, {others}"

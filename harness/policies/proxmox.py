@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, Pace, Params, among_known, changes
+from harness.policies.base import MIB, Allocation, Pace, Params, Reasons, among_known, changes
 from harness.view import BoolArray, FloatArray, HostView
 
 INTERVAL_S = 10.0
@@ -61,7 +61,7 @@ class Proxmox:
             f"host {aim}, guest {'has room' if has_room else 'is pressed'}: {text}"
             for has_room, text in zip(roomy, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
 
 def _round(view: HostView, goal: float, listed: BoolArray) -> FloatArray:

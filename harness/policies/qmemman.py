@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.policies.base import MIB, Allocation, NoParams, among_known, changes, mib
+from harness.policies.base import MIB, Allocation, NoParams, Reasons, among_known, changes, mib
 from harness.view import BoolArray, FloatArray, HostView
 
 CACHE_FACTOR = 1.3
@@ -52,7 +52,7 @@ class Qmemman:
             f"{state}, prefers {mib(size)}: {text}"
             for size, text in zip(preferred, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons), state=state)
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)), state=state)
 
 
 def _spread(view: HostView, preferred: FloatArray, over: float) -> FloatArray:

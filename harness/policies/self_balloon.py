@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, Pace, Params, among_known, changes, mib
+from harness.policies.base import MIB, Allocation, Pace, Params, Reasons, among_known, changes, mib
 from harness.view import FloatArray, HostView
 
 KERNEL_INTERVAL_S = 5.0
@@ -64,7 +64,7 @@ class SelfBalloon:
             f"{mib(committed)} committed, goal {mib(aim)}: {text}"
             for committed, aim, text in zip(view.committed_kib, goal, changes(view, targets), strict=True)
         )
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
 
 def _towards(goal: FloatArray, current: FloatArray, *, down: int) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.policies.base import MIB, Allocation, NoParams, Pace, among_known, changes
+from harness.policies.base import MIB, Allocation, NoParams, Pace, Reasons, among_known, changes
 from harness.view import HostView
 
 INTERVAL_S = 10.0
@@ -43,4 +43,4 @@ class Squeezed:
         part = min(1.0, spare / room.sum()) if room.sum() > 0 else 0.0
         targets = view.min_kib + part * room
         reasons = (f"{part:.0%} of the way from its minimum: {text}" for text in changes(view, targets))
-        return Allocation(targets_kib=targets, reasons=tuple(reasons))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.policies.base import Allocation, NoParams, among_known, changes
+from harness.policies.base import Allocation, NoParams, Reasons, among_known, changes
 from harness.view import HostView
 
 
@@ -31,6 +31,5 @@ class Static:
         for name, current in zip(view.names, view.current_kib, strict=True):
             self._initial.setdefault(name, current)
         targets = np.clip([self._initial[name] for name in view.names], view.min_kib, view.max_kib)
-        return Allocation(
-            targets_kib=targets, reasons=tuple(f"keeps its initial memory: {text}" for text in changes(view, targets))
-        )
+        reasons = (f"keeps its initial memory: {text}" for text in changes(view, targets))
+        return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, among_known, mib
+from harness.policies.base import MIB, Allocation, Reasons, among_known, mib
 from harness.policies.price import Price, PriceParams
 from harness.policies.self_balloon import SelfBalloon, SelfBalloonParams
 from harness.view import HostView
@@ -53,4 +53,5 @@ class TwoState:
         state, policy = ("scarce", self._scarce) if self._is_scarce else ("ample", self._ample)
         inner = policy.decide(view)
         cause = f"{state}, all want {mib(wanted)} of {mib(pool)}"
-        return replace(inner, reasons=tuple(f"{reason} ({cause})" for reason in inner.reasons), state=state)
+        texts = (f"{reason} ({cause})" for reason in inner.reasons)
+        return replace(inner, reasons=Reasons(texts, len(view)), state=state)

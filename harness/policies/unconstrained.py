@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.policies.base import Allocation, NoParams, among_known, changes
+from harness.policies.base import Allocation, NoParams, Reasons, among_known, changes
 from harness.view import HostView
 
 
@@ -25,4 +25,4 @@ class Unconstrained:
 
     def _decide(self, view: HostView) -> Allocation:
         reasons = (f"is not limited: {text}" for text in changes(view, view.max_kib))
-        return Allocation(targets_kib=view.max_kib.copy(), reasons=tuple(reasons))
+        return Allocation(targets_kib=view.max_kib.copy(), reasons=Reasons(reasons, len(view)))

@@ -31,14 +31,14 @@ def waterfill(total_kib: float, base: FloatArray, weight: FloatArray, lo: FloatA
     """
     lo = np.ceil(lo)
     hi = np.maximum(np.floor(hi), lo)
-    total = float(np.clip(np.floor(total_kib), lo.sum(), hi.sum()))
+    total = min(max(float(np.floor(total_kib)), float(lo.sum())), float(hi.sum()))
     enters, leaves = (lo - base) / weight, (hi - base) / weight
     ends = np.sort(np.concatenate([enters, leaves]))
 
     def fill(level: float) -> FloatArray:
-        return np.clip(base + weight * level, lo, hi)
+        return np.minimum(np.maximum(base + weight * level, lo), hi)
 
-    above = min(bisect_left(ends, total, key=lambda level: fill(level).sum()), len(ends) - 1)
+    above = min(bisect_left(ends, total, key=lambda level: float(fill(level).sum())), len(ends) - 1)
     upper, lower = float(ends[above]), float(ends[max(above - 1, 0)])
     inside = (enters <= lower) & (leaves >= upper) & (lo < hi)
     level = upper
@@ -53,7 +53,7 @@ def whole(targets: FloatArray, total: float, lo: FloatArray, hi: FloatArray) -> 
 
     The loop body runs once, and again only where a bound stops a guest or where figures of very different size met.
     """
-    floor = np.clip(np.floor(targets), lo, hi)
+    floor = np.minimum(np.maximum(np.floor(targets), lo), hi)
     remainder = targets - floor
     while (missing := round(total - floor.sum())) != 0:
         sign = np.sign(missing)

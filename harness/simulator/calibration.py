@@ -83,13 +83,13 @@ def _costs(shown: Shown, machine: Machine) -> Iterator[Finding]:
     own = float(early["used_kib"].median()) / MIB - machine.cold_mib
     yield Finding(name="own_mib", value=own, samples=len(early), how="used by a guest at rest, less cold_mib")
     files = rest[rest["tick"] == 1]["cached_kib"]
-    yield Finding(
-        name="files_mib", value=float(files.median()) / MIB, samples=len(files), how="cached when a trial begins"
-    )
+    cached = float(np.median(files)) / MIB
+    yield Finding(name="files_mib", value=cached, samples=len(files), how="cached when a trial begins")
     pressed = shown.pressed("scan", "zipf", "even")
     for name, column in (("least_free_mib", "mem_free_kib"), ("least_files_mib", "cached_kib")):
         how = f"{column} of guests that swap, quantile {LOW}"
-        yield Finding(name=name, value=pressed[column].quantile(LOW) / MIB, samples=len(pressed), how=how)
+        least = float(np.quantile(pressed[column], LOW)) / MIB
+        yield Finding(name=name, value=least, samples=len(pressed), how=how)
     yield from _speeds(shown)
     for name, guests in (("scan_fault_s", ["scan"]), ("fault_s", ["zipf", "even"])):
         rows = shown.pressed(*guests)
@@ -118,7 +118,7 @@ def _speeds(shown: Shown) -> Iterator[Finding]:
     writing = shown.samples[shown.samples["guest"].isin(["scan", "zipf", "even"])]["swap_out_kib_s"]
     how = f"swap written by one guest, quantile {HIGH} of those that write: a lower bound"
     writing = writing[writing > SWAPPING_KIB_S]
-    value = float(writing.quantile(HIGH)) / MIB
+    value = float(np.quantile(writing, HIGH)) / MIB
     yield Finding(name="swap_write_mib_s", value=value, samples=len(writing), how=how)
 
 
