@@ -178,18 +178,28 @@ class Average:
     """Exponential averages, one per guest name; the first sample of a guest is its average."""
 
     time_s: float = math.nan
-    of: dict[str, float] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    averages: FloatArray = field(default_factory=lambda: np.empty(0))
+    forgotten: dict[str, float] = field(default_factory=dict)
+    """Averages of guests that were not in the last view."""
 
     def update(self, view: HostView, samples: FloatArray, tau_s: float) -> FloatArray:
         """Take in one sample per guest and return the averages; without a time to average over, the samples."""
         elapsed_s = view.time_s - self.time_s
         kept = math.exp(-elapsed_s / tau_s) if tau_s > 0 and elapsed_s >= 0 else 0.0
-        new = samples.tolist()
-        old = [self.of.get(name, sample) for name, sample in zip(view.names, new, strict=True)]
-        averages = samples + (np.array(old) - samples) * kept
-        self.of |= zip(view.names, averages.tolist(), strict=True)
+        if view.names != self.names:
+            self._regroup(view.names, samples)
+        self.averages = samples + (self.averages - samples) * kept
         self.time_s = view.time_s
-        return averages
+        return self.averages
+
+    def _regroup(self, names: tuple[str, ...], samples: FloatArray) -> None:
+        """Other guests take part than last time."""
+        self.forgotten |= zip(self.names, self.averages.tolist(), strict=True)
+        self.names, self.averages = names, samples
+        if self.forgotten:
+            old = [self.forgotten.pop(name, sample) for name, sample in zip(names, samples.tolist(), strict=True)]
+            self.averages = np.array(old)
 
 
 JITTER_S = 0.1

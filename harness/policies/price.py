@@ -14,7 +14,7 @@ from pydantic import Field
 from scipy.optimize import brentq
 
 from harness.policies.base import MIB, Allocation, Average, Params, Reasons, among_known, changes
-from harness.policies.waterfill import waterfill
+from harness.policies.waterfill import level_of, waterfill
 from harness.view import FloatArray, HostView
 
 PRECISION = 1e-14
@@ -122,13 +122,13 @@ class Price:
             return swap
         light, heavy = self._weight(view, np.where(foreseen, 0.0, swap)), self._weight(view, swap)
         lo, hi = view.min_kib, view.max_kib
-        low = waterfill(view.pool_kib, taxed, heavy, lo, hi).level
-        high = waterfill(view.pool_kib, taxed, light, lo, hi).level
+        total = min(max(view.pool_kib, float(lo.sum())), float(hi.sum()))
+        low = level_of(total, taxed, heavy, lo, hi)
         if low <= 0:
             return swap
+        high = low * float((heavy / light).max())  # even the lightest then has what the heavy one has at the low level
         per_kib = np.divide(1.0, view.swap_total_kib, out=np.zeros(len(view)), where=foreseen)
         pull = self.params.swap_weight * view.shares * per_kib
-        total = min(max(view.pool_kib, float(lo.sum())), float(hi.sum()))
 
         def fill(level: float) -> FloatArray:
             meeting = (taxed + heavy * level + pull * level * view.current_kib) / (1 + pull * level)

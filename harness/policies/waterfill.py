@@ -32,20 +32,30 @@ def waterfill(total_kib: float, base: FloatArray, weight: FloatArray, lo: FloatA
     lo = np.ceil(lo)
     hi = np.maximum(np.floor(hi), lo)
     total = min(max(float(np.floor(total_kib)), float(lo.sum())), float(hi.sum()))
+    level = level_of(total, base, weight, lo, hi)
+    return Filling(targets_kib=whole(_fill(level, base, weight, lo, hi), total, lo, hi), level=level)
+
+
+def level_of(total_kib: float, base: FloatArray, weight: FloatArray, lo: FloatArray, hi: FloatArray) -> float:
+    """The λ of `waterfill`, for a total between Σ lo and Σ hi."""
     enters, leaves = (lo - base) / weight, (hi - base) / weight
     ends = np.sort(np.concatenate([enters, leaves]))
 
-    def fill(level: float) -> FloatArray:
-        return np.minimum(np.maximum(base + weight * level, lo), hi)
+    def total_at(level: float) -> float:
+        return float(_fill(level, base, weight, lo, hi).sum())
 
-    above = min(bisect_left(ends, total, key=lambda level: float(fill(level).sum())), len(ends) - 1)
+    above = min(bisect_left(ends, total_kib, key=total_at), len(ends) - 1)
     upper, lower = float(ends[above]), float(ends[max(above - 1, 0)])
     inside = (enters <= lower) & (leaves >= upper) & (lo < hi)
-    level = upper
     if lower < upper and inside.any():
-        bounded = fill((lower + upper) / 2)[~inside].sum()
-        level = float((total - bounded - base[inside].sum()) / weight[inside].sum())
-    return Filling(targets_kib=whole(fill(level), total, lo, hi), level=level)
+        bounded = _fill((lower + upper) / 2, base, weight, lo, hi)[~inside].sum()
+        return float((total_kib - bounded - base[inside].sum()) / weight[inside].sum())
+    return upper
+
+
+def _fill(level: float, base: FloatArray, weight: FloatArray, lo: FloatArray, hi: FloatArray) -> FloatArray:
+    """T = clamp(base + weight·λ, lo, hi)."""
+    return np.minimum(np.maximum(base + weight * level, lo), hi)
 
 
 def whole(targets: FloatArray, total: float, lo: FloatArray, hi: FloatArray) -> FloatArray:
