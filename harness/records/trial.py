@@ -1,4 +1,4 @@
-"""What the live loop writes while one trial runs; every tick is on its way to the disk before the next one begins."""
+"""What the loop writes while one trial runs; of a live one every tick is on its way to the disk before the next."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ class TrialWriter:
     the simulator gives one of virtual time.
     """
 
-    def __init__(self, run_folder: RunFolder, key: TrialKey, *, stamp: Callable[[], Stamp] = Stamp.now) -> None:
-        """Begin a trial.
+    def __init__(
+        self, run_folder: RunFolder, key: TrialKey, *, stamp: Callable[[], Stamp] = Stamp.now, at_once: bool = True
+    ) -> None:
+        """Begin a trial. `at_once`: every tick is on its way to the disk before the next one; else when it suits.
 
         Raises:
             RecordsError: this (block, order) has ended already, or the key names another run.
 
         """
         self.key = key
-        self._run, self._stamp = run_folder, stamp
+        self._run, self._stamp, self._at_once = run_folder, stamp, at_once
         self._path = run_folder.trial(key.folder)
         if key.run != run_folder.run:
             raise RecordsError(
@@ -117,7 +119,8 @@ class TrialWriter:
             name = guest["name"]
             told = guest | {"guest": name, "asked_kib": asked.get(name), "target_kib": sent.get(name), "state": state}
             self._sample_rows.writerow([*head, *map(told.get, SAMPLE_OF_GUEST)])
-        self._samples.flush()
+        if self._at_once:
+            self._samples.flush()
 
     def event(self, event: str, *, guest: str | None = None, detail: str = "") -> None:
         """Write something that happened in this trial."""
@@ -166,7 +169,8 @@ class TrialWriter:
 
     def _write_line(self, file: TextIO, line: Mapping[str, Any]) -> None:
         file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
-        file.flush()
+        if self._at_once:
+            file.flush()
 
     def _trial_s(self, now: Stamp) -> float:
         return round(now.mono_s - self.started.mono_s, 3)

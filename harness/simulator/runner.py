@@ -74,7 +74,7 @@ def run_task(task: Task) -> Trial:
         level=experiment.place(trial.level),
     )  # fmt: skip
     stamp = VirtualStamp()
-    with TrialWriter(folder, key, stamp=stamp) as writer:
+    with TrialWriter(folder, key, stamp=stamp, at_once=False) as writer:
         rows = SimulatedTrial(
             experiment=concrete, trial=trial, workloads=_workloads(concrete), machine=task.machine, writer=writer,
             stamp=stamp,
