@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness import cli_lab, cli_live, cli_show, cli_simulate, cli_trials
+from harness import cli_lab, cli_live, cli_replay, cli_show, cli_simulate, cli_trials
 from harness.experiment.document import ConfigError
 from harness.lab.image import LabError
 from harness.policies import PolicyError
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Balances memory among the guests of a Xen host, and proves how well.",
 )
-for part in (cli_live, cli_show, cli_simulate, cli_trials):
+for part in (cli_live, cli_show, cli_simulate, cli_replay, cli_trials):
     app.add_typer(part.app)
 app.add_typer(cli_lab.app, name="lab")
 

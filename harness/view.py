@@ -135,8 +135,11 @@ class HostView:
         return view
 
     @classmethod
-    def from_json(cls, obj: object) -> HostView:
-        """Read the View contract (docs/results.md). Raises ViewError naming the key path; unknown keys are ignored."""
+    def from_json(cls, obj: object, *, sized: bool = True) -> HostView:
+        """Read the View contract (docs/results.md). Raises ViewError naming the key path; unknown keys are ignored.
+
+        A view that was recorded may lack the size of a guest that was gone; with `sized` that is an error.
+        """
         view = _mapping(obj, "the view")
         host = _mapping(view.get("host"), "host")
         rows = view.get("guests")
@@ -148,6 +151,11 @@ class HostView:
             raise ViewError(f"guests: {_show(twice[0])} is there more than once. Give every guest its own name.")
         parts: dict[str, Any] = {name: _number(host.get(name), f"host.{name}") for name in HOST_FIELDS}
         parts |= {name: np.array([_cell(guest, name, i) for i, guest in enumerate(guests)]) for name in COLUMNS}
+        if sized and np.isnan(parts["current_kib"]).any():
+            where = f"guests[{int(np.argmax(np.isnan(parts['current_kib'])))}].current_kib"
+            raise ViewError(
+                f"{where}: missing. It is what Xen gives the guest now; no decision is possible without it."
+            )
         for name in CURVES:
             parts[name] = tuple(_curve(guest.get(name), f"guests[{i}].{name}") for i, guest in enumerate(guests))
         if "promised_kib" not in host:
@@ -215,11 +223,9 @@ def _number(value: object, where: str) -> float:
 
 
 def _cell(guest: Mapping[str, Any], column: str, i: int) -> float:
-    """One guest's figure. Shares have a default; what Xen gives the guest must be known; bounds must not cross."""
+    """One guest's figure. Shares have a default; bounds must not cross."""
     where = f"guests[{i}].{column}"
     number = _number(guest.get(column), where)
-    if column == "current_kib" and math.isnan(number):
-        raise ViewError(f"{where}: missing. It is what Xen gives the guest now; no decision is possible without it.")
     if column == "shares":
         if number == 0:
             raise ViewError(f"{where}: must be above 0; the default is {DEFAULT_SHARES:.0f}.")

@@ -32,8 +32,8 @@ def timelines(study: Study) -> list[Picture]:
     place = summary.representative(study)
     trials = {label: study.samples(place, label) for label in study.labels}
     first, rest = study.labels[:1], study.labels[1:]
-    columns = [first + chunk for chunk in _chunks(rest, COLUMNS - 1)] or [first]
-    guests = _chunks(study.guests[:MOST_GUESTS], ROWS)
+    columns = [first + chunk for chunk in chunks(rest, COLUMNS - 1)] or [first]
+    guests = chunks(study.guests[:MOST_GUESTS], ROWS)
     pages = [(labels, names) for labels in columns for names in guests]
     left_out = len(study.guests) - MOST_GUESTS
     most = f" The first {MOST_GUESTS} guests; {left_out} more are in samples.csv." if left_out > 0 else ""
@@ -149,7 +149,7 @@ def _top(rows: pd.DataFrame, name: str) -> float:
     return float(np.nanmax([*tops, 0.0]))
 
 
-def _chunks(names: Sequence[str], size: int) -> list[tuple[str, ...]]:
+def chunks(names: Sequence[str], size: int) -> list[tuple[str, ...]]:
     """Split evenly: 4 + 3 rather than 6 + 1."""
     if not names:
         return []

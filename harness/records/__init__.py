@@ -6,6 +6,7 @@ the run's files, crash safe; `read_run` gives them back as frames.
 
 from harness.records.columns import (
     EVENT_COLUMNS,
+    REPLAY_COLUMNS,
     SAMPLE_COLUMNS,
     STATUSES,
     TRIAL_COLUMNS,
@@ -16,11 +17,14 @@ from harness.records.columns import (
 )
 from harness.records.decision import decision_record, tick_record
 from harness.records.folder import RunFolder, write_whole
-from harness.records.reader import Run, read_run
+from harness.records.reader import Run, read_decisions, read_run
+from harness.records.replayed import REPLAY, read_first_block, replay_rows
 from harness.records.trial import TrialWriter
 
 __all__ = [
     "EVENT_COLUMNS",
+    "REPLAY",
+    "REPLAY_COLUMNS",
     "SAMPLE_COLUMNS",
     "STATUSES",
     "TRIAL_COLUMNS",
@@ -32,7 +36,10 @@ __all__ = [
     "TrialRow",
     "TrialWriter",
     "decision_record",
+    "read_decisions",
+    "read_first_block",
     "read_run",
+    "replay_rows",
     "tick_record",
     "write_whole",
 ]

@@ -44,6 +44,15 @@ EVENT_COLUMNS: Mapping[str, str] = {
 }  # fmt: skip
 """`events.jsonl`: one object a line; `guest` is null (empty in the frame) when the event is about no single guest."""
 
+REPLAY_COLUMNS: Mapping[str, str] = {
+    "run": "str", "block": "int", "order": "int", "policy": "str", "label": "str", "replayed": "str", "tick": "int",
+    "trial_s": "float", "time_s": "float", "guest": "str", "current_kib": "float", "recorded_asked_kib": "float",
+    "replayed_asked_kib": "float", "difference_kib": "float", "recorded_target_kib": "float",
+    "replayed_target_kib": "float", "recorded_state": "str", "replayed_state": "str", "recorded_reason": "str",
+    "replayed_reason": "str",
+}  # fmt: skip
+"""`replay.csv`: one row a tick and guest: what the policy of the run decided, and what another one would have."""
+
 STATUSES = ("ok", "failed", "timeout", "oom", "lost")
 BETTER = ("higher", "lower", "")
 

@@ -19,6 +19,11 @@ _DTYPES = {"str": "str", "int": "int64", "float": "float64"}
 LATER = ("level",)
 """Numbers that runs of earlier versions do not have; unknown there."""
 _TYPES = {"int": int, "float": float}
+DECISION_KEYS: Mapping[str, type] = {
+    "block": int, "order": int, "policy": str, "label": str, "tick": int,
+    "view": dict, "decision": dict, "plan": dict, "outcome": dict,
+}  # fmt: skip
+"""Without these a line of `decisions.jsonl` tells nothing."""
 _REMEDY = "restore it from a copy, or delete it: opening the run rebuilds it from trials/"
 
 
@@ -36,7 +41,7 @@ class Run:
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """Yield the decision lines one by one: a long run does not fit into memory."""
-        return (line for line in read_lines(self.path / "decisions.jsonl"))
+        return read_decisions(self.path)
 
 
 def read_run(path: Path) -> Run:
@@ -66,6 +71,19 @@ def read_run(path: Path) -> Run:
         events=_of(events, ended),
         changed_files=folder.changed_files(),
     )
+
+
+def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the decision lines of the run in a folder one by one, without anything else of it.
+
+    Raises:
+        RecordsError: naming the line that is not as promised.
+
+    """
+    for number, line in enumerate(read_lines(path / "decisions.jsonl"), start=1):
+        if lacking := [key for key in DECISION_KEYS if not isinstance(line.get(key), DECISION_KEYS[key])]:
+            raise RecordsError(f"{path / 'decisions.jsonl'}: line {number} has no {lacking[0]}; {_REMEDY}")
+        yield line
 
 
 def read_table(path: Path, columns: Mapping[str, str], *, later: Collection[str] = ()) -> pd.DataFrame:

@@ -51,7 +51,18 @@ VIEW = json.dumps(view_json({**GUEST, "name": "g1", "age_s": 0.1}, {**GUEST, "na
 
 def test_help_names_every_command_and_none_needs_a_machine_for_it(ballast: Ballast) -> None:
     said = ballast("--help")
-    for command in ("run", "decide", "balance", "restore", "policies", "workloads", "experiments", "doctor", "lab"):
+    for command in (
+        "run",
+        "decide",
+        "replay",
+        "balance",
+        "restore",
+        "policies",
+        "workloads",
+        "experiments",
+        "doctor",
+        "lab",
+    ):
         assert said.code == 0
         assert f" {command} " in said.out
         assert ballast(command, "--help").code == 0

@@ -15,7 +15,7 @@ import pytest
 from docs import figures
 from harness.experiment.config import load_experiment
 from harness.experiment.manifest import manifest
-from harness.records import EVENT_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS
+from harness.records import EVENT_COLUMNS, REPLAY_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS
 from harness.view import COLUMNS, CURVES, HOST_FIELDS, HostView
 from tests.unit import synthetic_run as synthetic
 
@@ -83,6 +83,7 @@ def table(text: str, head: str) -> list[list[str]]:
     [
         ("trials.csv", "column", TRIAL_COLUMNS),
         ("samples.csv", "column", SAMPLE_COLUMNS),
+        ("replay.csv", "column", REPLAY_COLUMNS),
         ("events.jsonl", "key", EVENT_COLUMNS),
     ],
 )
@@ -95,7 +96,7 @@ def test_the_columns_of_a_file_and_their_types_are_those_of_the_records(
     assert said == list(columns.items())
 
 
-@pytest.mark.parametrize("file", ["trials.csv", "samples.csv"])
+@pytest.mark.parametrize("file", ["trials.csv", "samples.csv", "replay.csv"])
 def test_a_columns_unit_is_the_one_in_its_name(file: str) -> None:
     endings = {"_kib": "KiB", "_mib": "MiB", "_kib_s": "KiB/s", "_faults_s": "1/s", "_s": "s"}
     for name, _, unit, _ in table(section("results.md", f"`{file}`"), "column"):
