@@ -142,7 +142,7 @@ def balance(
     """
     wanted = load_experiment(experiment).at()
     chosen = policies.make(policy, parameters(settings))
-    shadows = [policies.make(name) for name in dict.fromkeys(shadow or ())]
+    shadows = {name: policies.make(name) for name in shadow or ()}
     limits = Limits(period_s=wanted.period_s, allow_swap=allow_swap)
     where = _site(wanted, inventory)
     stop: list[bool] = []
@@ -162,8 +162,9 @@ def balance(
                 signal.signal(number, lambda *_: stop.append(True))
             acting = service.DryHost() if dry_run else host
             service.serve(
-                source, acting, chosen, shadows=shadows, limits=limits, record=record, stopped=lambda: bool(stop)
-            )
+                source, acting, chosen, shadows=shadows, limits=limits, record=record, stopped=lambda: bool(stop),
+                events=_tell,
+            )  # fmt: skip
         except KeyboardInterrupt:
             return  # while it connected: nothing was set
     print("stopped" if dry_run else "stopped; the guests go back to the initial split", file=sys.stderr)

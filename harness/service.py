@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
-
-import numpy as np
 
 from harness.balancer import SystemClock, Tick, balance
 from harness.experiment import connection
@@ -19,7 +18,8 @@ from harness.governor import Governor, Limits, Plan
 from harness.policies import Policy
 from harness.ports import Host, Outcome, Source
 from harness.records import Stamp, TrialKey, decision_record, tick_record
-from harness.xen.client import Events
+from harness.shadows import Shadows
+from harness.xen.client import Events, no_events
 from harness.xen.host import XenHost
 from harness.xen.source import XenSource
 
@@ -75,14 +75,14 @@ def serve(
     host: Host,
     policy: Policy,
     *,
-    shadows: Sequence[Policy] = (),
+    shadows: Mapping[str, Policy] = MappingProxyType({}),
     limits: Limits,
     record: Record,
     stopped: Callable[[], bool],
+    events: Events = no_events,
 ) -> None:
     """Balance until `stopped()`. Every tick is recorded as in decisions.jsonl, with what the shadows want."""
-    for shadow in shadows:
-        shadow.reset()
+    watching = Shadows(shadows, events)
     began = Stamp.now()
     key = TrialKey(
         run=f"balance-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", block=1, order=1, policy=policy.name, label=policy.name
@@ -96,18 +96,12 @@ def serve(
         when = {"tick": ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": round(now.mono_s - began.mono_s, 3)}
         decision = decision_record(policy, tick.names, tick.allocation)
         line = tick_record(tick.view, decision, tick.plan, tick.outcome, tick.timing)
-        record(key.columns() | when | line | {"shadow": shadow_decisions(shadows, tick)}, tick)
+        record(key.columns() | when | line | {"shadow": watching.decisions(tick)}, tick)
 
     balance(
         source, host, policy, Governor(limits), clock=StoppableClock(stopped), period_s=limits.period_s,
         record=note, go_on=lambda: not stopped(),
     )  # fmt: skip
-
-
-def shadow_decisions(shadows: Sequence[Policy], tick: Tick) -> dict[str, Any]:
-    """What the shadows want, from the view that the acting policy had; before any governor."""
-    view = tick.view.select(np.isin(tick.view.names, tick.names))
-    return {shadow.name: decision_record(shadow, view.names, shadow.decide(view)) for shadow in shadows}
 
 
 def restore(experiment: Experiment, site: Site, events: Events) -> dict[str, float]:

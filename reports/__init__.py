@@ -38,6 +38,8 @@ def build(run_paths: Sequence[Path], baseline: str = "static", out: Path | None 
         "guest-counters": [one.guest_counters for one in found],
         "failures": [one.failures.drop(columns="place") for one in found],
     }
+    if any(len(one.shadows) for one in found):
+        frames["shadows"] = [one.shadows for one in found]
     tables.write_csv(frames, folder / "tables")
     tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder / "tables")
     for block in document.blocks:

@@ -68,6 +68,9 @@ def section(found: Findings, *, alone: bool, subtitle: str) -> Iterator[Block]:
     if len(found.values):
         yield Heading(text="What was measured")
         yield printed.value(found)
+    if len(found.shadows):
+        yield Heading(text="What the shadows wanted")
+        yield printed.shadow(found)
     yield Heading(text="Failed trials")
     yield printed.failure(found) if len(found.failures) else Paragraph(text="No trial failed.")
     yield Heading(text="Raw rows")

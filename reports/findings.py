@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import summary
+from reports import shadows, summary
 from reports.study import Study
 
 
@@ -22,6 +22,7 @@ class Findings:
     guest_counters: pd.DataFrame
     failures: pd.DataFrame
     blocks: pd.DataFrame
+    shadows: pd.DataFrame
 
     @classmethod
     def of(cls, study: Study) -> Findings:
@@ -35,4 +36,5 @@ class Findings:
             guest_counters=summary.counters(study, by_guest=True),
             failures=summary.failures(study),
             blocks=summary.per_block(study),
+            shadows=shadows.distances(study),
         )

@@ -150,6 +150,23 @@ def value(found: Findings) -> Table:
     )
 
 
+def shadow(found: Findings) -> Table:
+    """Return how far the policies that only watched lay from the one that acted."""
+    rows = [
+        [row["label"], row["shadow"], row["guest"], words.number(row["median_difference_mib"]), str(row["ticks"])]
+        for row in records(found.shadows)
+    ]
+    return Table(
+        name=f"shadows{figures.suffix(found.study)}",
+        caption="How far the targets of each shadow lay from those of the policy that was acting in the same tick, "
+        "before the governor: median of the absolute difference over all blocks. A shadow moves nothing, so what it "
+        "saw followed from what the other did.",
+        head=["acting policy", "shadow", "guest", "median difference, MiB", "ticks"],
+        rows=rows,
+        aligns="lllrr",
+    )
+
+
 def failure(found: Findings) -> Table:
     """Return what failed, and why."""
     rows = [

@@ -13,8 +13,8 @@ import pandas as pd
 from harness.records import Run, read_run
 from reports import statistics
 
-_RESEEDED = ("seed", "repetitions")
-"""Keys of an experiment in which two runs of the same study may differ."""
+_RESEEDED = ("seed", "repetitions", "shadows")
+"""Keys of an experiment in which two runs of the same study may differ; shadows move nothing."""
 
 
 class ReportError(ValueError):

@@ -33,6 +33,7 @@ def faults(experiment: Experiment) -> Iterator[Problem]:
     if twice := [name for name, times in members.items() if times > 1]:
         yield ("guests",), f"{twice[0]} is the name of two guests once they are counted out; rename one kind"
     yield from _repeated("policies", "label", [choice.label for choice in experiment.policies])
+    yield from _repeated("shadows", "label", [choice.label for choice in experiment.shadows])
     yield from _repeated("signals", "name", [signal.name for signal in experiment.signals])
     for what in ("min_mib", "initial_mib"):
         total = sum(getattr(guest, what) * guest.count for guest in experiment.guests)
@@ -77,11 +78,11 @@ def work_faults(guests: Iterable[Guest], folder: Path, library: dict[str, Worklo
             yield (*at, "with", *key), said
 
 
-def policy_faults(choices: Iterable[PolicyChoice]) -> Iterator[Problem]:
-    """What is wrong with the policies."""
+def policy_faults(key: str, choices: Iterable[PolicyChoice]) -> Iterator[Problem]:
+    """What is wrong with the policies of a key."""
     known = (*policies.names(), *policies.SIMULATED)
     for index, choice in enumerate(choices):
-        at: Key = ("policies", index)
+        at: Key = (key, index)
         if choice.name not in known:
             yield (*at, "name"), f"there is no policy {choice.name}; {instead(choice.name, known)}"
             continue

@@ -61,6 +61,8 @@ class Experiment(Model):
     """What Xen keeps free besides."""
     guests: Annotated[tuple[Guest, ...], Listed]
     policies: Annotated[tuple[PolicyChoice, ...], Listed]
+    shadows: Annotated[tuple[PolicyChoice, ...], Listed] = ()
+    """Policies that decide beside the acting one in every trial and move nothing."""
     signals: Annotated[tuple[Signal, ...], Listed] = ()
     """What is measured besides, whatever the policy."""
     repetitions: Annotated[int, Field(ge=1, le=10_000)] = 1
@@ -114,10 +116,11 @@ class Experiment(Model):
             plain["sweep"] = self.sweep.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         plain["guests"] = [guest.model_dump(mode="json", by_alias=True, exclude_none=True) for guest in self.guests]
         plain["signals"] = [signal.model_dump(mode="json", exclude_none=True) for signal in self.signals]
-        plain["policies"] = [
-            {"name": choice.name, "label": choice.label, **choice.make().params.model_dump(mode="json")}
-            for choice in self.policies
-        ]
+        for key, choices in (("policies", self.policies), ("shadows", self.shadows)):
+            plain[key] = [
+                {"name": choice.name, "label": choice.label, **choice.make().params.model_dump(mode="json")}
+                for choice in choices
+            ]
         return plain
 
 
@@ -131,7 +134,8 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     document = Document(find(name, experiments))
     experiment = document.parse(Experiment)
     library: dict[str, Workload] = {}
-    found = list(checks.policy_faults(experiment.policies))
+    found = list(checks.policy_faults("policies", experiment.policies))
+    found += checks.policy_faults("shadows", experiment.shadows)
     found += checks.sweep_faults(experiment.sweep, [guest.name for guest in experiment.guests])
     for at, level in _levels(experiment):
         found += [((*at, *key), said) for key, said in checks.faults(level)]

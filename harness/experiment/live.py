@@ -21,6 +21,7 @@ from harness.experiment.workloads import Workload
 from harness.governor import Governor, Limits
 from harness.policies import Policy
 from harness.records import Stamp, TrialRow, TrialWriter
+from harness.shadows import Shadows
 from harness.xen.client import GuestClient
 from harness.xen.facts import Sample, traffic
 from harness.xen.host import HostError, XenHost
@@ -98,11 +99,8 @@ class LiveTrial:
             return [self._row(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
 
     def _connect(self, stack: ExitStack) -> Connection:
-        def tell(event: str, guest: str, detail: str) -> None:
-            self.writer.event(event, guest=guest or None, detail=detail)
-
         self.watch("connecting to dom0 and the guests")
-        connection = stack.enter_context(connected(self.experiment, self.site, tell, FIRST_SAMPLE_S))
+        connection = stack.enter_context(connected(self.experiment, self.site, self._tell, FIRST_SAMPLE_S))
         if connection.silent:
             raise TrialError(f"no sample from {', '.join(connection.silent)} within {FIRST_SAMPLE_S:.0f} s")
         self._works = [
@@ -162,11 +160,15 @@ class LiveTrial:
 
     def _balance(self, source: XenSource, host: XenHost, policy: Policy) -> None:
         limits = Limits(period_s=self.experiment.period_s, allow_swap=True)
+        shadows = Shadows({choice.label: choice.make() for choice in self.experiment.shadows}, self._tell)
         began_s = time.monotonic()
         until_s = began_s + self.experiment.duration_s + GRACE_S
 
         def record(tick: Tick) -> None:
-            self.writer.tick(tick.view, tick.allocation, policy, tick.plan, tick.outcome, tick.timing, names=tick.names)
+            self.writer.tick(
+                tick.view, tick.allocation, policy, tick.plan, tick.outcome, tick.timing,
+                names=tick.names, shadow=shadows.decisions(tick),
+            )  # fmt: skip
             self._note_movement(tick)
             self.watch(self._seen(time.monotonic() - began_s, tick))
 
@@ -185,6 +187,9 @@ class LiveTrial:
                 # A guest that cannot be told is one whose connection, or whose whole lab, has gone.
                 with suppress(paramiko.SSHException, OSError, EOFError):
                     work.process.kill(timeout_s=STOP_S)
+
+    def _tell(self, event: str, guest: str, detail: str) -> None:
+        self.writer.event(event, guest=guest or None, detail=detail)
 
     def _working(self) -> bool:
         return any(work.process is not None and not work.process.ended for work in self._works)

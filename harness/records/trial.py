@@ -96,18 +96,19 @@ class TrialWriter:
         timing: Mapping[str, float],
         *,
         names: Sequence[str] | None = None,
+        shadow: Mapping[str, Any] | None = None,
     ) -> None:
         """Write one tick: a decision line and one sample row a guest.
 
         `view` holds all guests; `names` are those the allocation covers, in its order, when that is not all of them.
-        `timing` has `collect_s`, `decide_s` and `apply_s`.
+        `timing` has `collect_s`, `decide_s` and `apply_s`. `shadow` is label → `decision_record` of those that watch.
 
         Raises:
             RecordsError: the allocation does not fit the names.
 
         """
         decision = decision_record(policy, view.names if names is None else names, allocation)
-        line = tick_record(view, decision, plan, outcome, timing)
+        line = tick_record(view, decision, plan, outcome, timing) | ({"shadow": dict(shadow)} if shadow else {})
         now = self._stamp()
         self.ticks += 1
         asked, sent = decision["targets_kib"], line["plan"]["targets_kib"]

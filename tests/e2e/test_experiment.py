@@ -57,6 +57,14 @@ def test_the_targets_in_the_record_follow_from_the_views_in_the_record(lived: Li
         assert recomputed == pytest.approx(recorded, abs=2), line["tick"]
 
 
+def test_a_shadow_decides_in_every_tick_and_the_same_as_the_acting_policy_when_it_is_the_same(lived: Lived) -> None:
+    for line in decisions(lived, "two-state"):
+        assert line["shadow"] == {"watching": line["decision"]}, line["tick"]
+    beside_static = decisions(lived, "static")
+    assert all(list(line["shadow"]) == ["watching"] for line in beside_static)
+    assert any(line["shadow"]["watching"]["targets_kib"] != line["decision"]["targets_kib"] for line in beside_static)
+
+
 def test_the_guests_never_get_more_than_the_pool(lived: Lived) -> None:
     samples = read_run(lived.run).samples
     total_kib = samples.groupby(["label", "tick"]).current_kib.sum()
@@ -72,7 +80,7 @@ def test_the_manifest_says_what_it_ran_on(lived: Lived) -> None:
 
 
 def test_the_report_is_there_in_every_form(lived: Lived) -> None:
-    for name in ("report.pdf", "report.html", "tables/speedup.csv", "tables/macros.tex"):
+    for name in ("report.pdf", "report.html", "tables/speedup.csv", "tables/shadows.csv", "tables/macros.tex"):
         assert (lived.run / name).stat().st_size > 200, name
     assert list((lived.run / "figures").glob("timeline*.pdf"))
 

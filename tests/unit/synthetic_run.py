@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from harness.governor import Plan, Step
 from harness.policies import make
 from harness.policies.base import Allocation
 from harness.ports import Outcome
-from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
+from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter, decision_record
 from harness.view import HostView
 
 MIB = 1024
@@ -68,8 +69,9 @@ def view(tick: int, current_kib: Sequence[float]) -> HostView:
     return HostView.from_json({"time_s": 2.0 * tick, "host": host, "guests": guests})
 
 
-def write_trial(writer: TrialWriter, clock: VirtualTime, *, ticks: int = 4) -> None:
+def write_trial(writer: TrialWriter, clock: VirtualTime, *, ticks: int = 4, shadows: Sequence[str] = ()) -> None:
     """Write the ticks of one trial."""
+    watching = {f"{name} (shadow)": make(name) for name in shadows}
     moves = writer.key.policy != "static"
     policy = make("two-state" if moves else "static")
     current = np.full(3, 250.0) * MIB
@@ -86,6 +88,10 @@ def write_trial(writer: TrialWriter, clock: VirtualTime, *, ticks: int = 4) -> N
             Plan(steps=steps, held={}),
             Outcome(applied_kib={step.guest: step.target_kib for step in steps}, failed={}),
             {"collect_s": 0.1, "decide_s": 0.001, "apply_s": 0.05},
+            shadow={
+                label: decision_record(shadow, GUESTS, shadow.decide(view(tick, current)))
+                for label, shadow in watching.items()
+            },
         )
         current = target
 
@@ -119,6 +125,7 @@ def write_run(
     fails: Callable[[int, str], str] = lambda block, label: "",
     seed: int = 1,
     unsteady: float = 0.05,
+    shadows: Sequence[str] = (),
     **changes: object,
 ) -> RunFolder:
     """Write a whole run; `fails` names the guest that fails in a block under a label.
@@ -126,7 +133,10 @@ def write_run(
     `unsteady` is how much the blocks differ, whatever the policy.
     """
     random = np.random.default_rng(seed)
-    folder = RunFolder.create(path, manifest(**changes))
+    facts: dict[str, Any] = manifest(**changes)
+    if shadows:
+        facts["experiment"] |= {"shadows": [{"name": name, "label": f"{name} (shadow)"} for name in shadows]}
+    folder = RunFolder.create(path, facts)
     clock = VirtualTime()
     for block in range(1, blocks + 1):
         pace = random.lognormal(sigma=unsteady)
@@ -134,7 +144,7 @@ def write_run(
             key = TrialKey(run=folder.run, block=block, order=order, policy=str(label).split(",")[0], label=str(label))
             gain = np.array(gains[label]) * pace * random.lognormal(sigma=0.03, size=2)
             with TrialWriter(folder, key, stamp=clock) as writer:
-                write_trial(writer, clock, ticks=ticks)
+                write_trial(writer, clock, ticks=ticks, shadows=shadows)
                 values = {"g1": 50 * gain[0], "g2": 80 / gain[1]}
                 writer.finish(rows(writer, values, failed=fails(block, str(label))), commit=False)
     return folder.seal()

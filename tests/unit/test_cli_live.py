@@ -57,7 +57,7 @@ LIMITS = Limits(period_s=0.01, allow_swap=True)
 def serve(world: World, host: service.Host, *, policy: str = "equal", shadows: Sequence[str] = ()) -> list[dict]:  # type: ignore[type-arg]
     lines: list[dict] = []  # type: ignore[type-arg]
     service.serve(
-        world, host, make(policy), shadows=[make(name) for name in shadows], limits=LIMITS,
+        world, host, make(policy), shadows={name: make(name) for name in shadows}, limits=LIMITS,
         record=lambda line, _: lines.append(json.loads(json.dumps(line, allow_nan=False))),
         stopped=lambda: world.left <= 0,
     )  # fmt: skip

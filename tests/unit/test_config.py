@@ -92,6 +92,27 @@ def test_a_policy_without_a_label_is_called_by_its_parameters(tmp_path: Path) ->
     assert load(tmp_path, text).policies[1].label == "two-state tax=0.5 hysteresis=0.1"
 
 
+def test_shadows_are_written_like_policies_and_may_be_the_same(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).shadows == ()
+    experiment = load(tmp_path, GOOD + "shadows: [pressure, {name: two-state, label: half, tax: 0.5}]\n")
+    assert [choice.label for choice in experiment.shadows] == ["pressure", "half"]
+    assert experiment.resolved()["shadows"][1]["tax"] == 0.5
+    assert load(tmp_path, yaml.safe_dump(experiment.resolved())).resolved() == experiment.resolved()
+
+
+@pytest.mark.parametrize(
+    ("shadows", "said"),
+    [
+        ("[presure]", "small.yml:14: shadows[0].name: there is no policy presure; did you mean pressure?"),
+        ("[{name: price, tex: 1}]", "shadows[0].tex: unknown key; did you mean tax?"),
+        ("[price, price]", "shadows[1].label: price is the label of shadows[0] too; give another"),
+        ("price", "shadows: must be a list"),
+    ],
+)
+def test_a_mistake_in_a_shadow_is_named_as_in_a_policy(tmp_path: Path, shadows: str, said: str) -> None:
+    assert said in complaint(tmp_path, GOOD + f"shadows: {shadows}\n")
+
+
 def test_the_resolved_form_is_an_experiment_that_means_the_same(tmp_path: Path) -> None:
     resolved = load(tmp_path, GOOD).resolved()
     assert resolved["policies"][1]["swap_weight"] == 0.2, "defaults of a policy are part of what was run"

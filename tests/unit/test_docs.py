@@ -110,7 +110,7 @@ def test_every_status_is_explained() -> None:
 
 
 def test_the_keys_of_a_decision_are_those_that_are_written(tmp_path: Path) -> None:
-    path = synthetic.write_run(tmp_path / "run", blocks=1).path
+    path = synthetic.write_run(tmp_path / "run", blocks=1, shadows=["equal"]).path
     line = json.loads((path / "decisions.jsonl").read_text().splitlines()[0])
     written = [
         f"{key}.{inner}" if key in ("decision", "plan", "outcome", "timing") else key

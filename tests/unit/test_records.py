@@ -135,6 +135,12 @@ def test_a_decision_line_holds_view_decision_plan_and_outcome(folder: RunFolder)
     assert first["trial_s"] == 2.0
 
 
+def test_what_the_shadows_want_is_on_the_line_of_the_tick(tmp_path: Path) -> None:
+    first = next(read_run(synthetic.write_run(tmp_path / "run", blocks=1, shadows=["equal"]).path).decisions())
+    assert list(first["shadow"]) == ["equal (shadow)"]
+    assert first["shadow"]["equal (shadow)"].keys() == first["decision"].keys()
+
+
 def test_a_stale_guest_is_seen_but_not_asked_for_anything(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", synthetic.manifest())
     seen = synthetic.view(0, [256_000.0] * 3)

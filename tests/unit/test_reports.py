@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import reports
 from harness.records import RecordsError
-from reports import content, pdf, style, summary, tables, timeline, words
+from reports import content, pdf, shadows, style, summary, tables, timeline, words
 from reports.document import Document, Paragraph, Picture, Table
 from reports.findings import Findings
 from reports.study import ReportError, Study, studies
@@ -235,6 +235,34 @@ def test_a_run_without_an_ended_trial_says_what_to_do(tmp_path: Path) -> None:
         reports.build([tmp_path / "run"])
     with pytest.raises(RecordsError, match=r"manifest.json is missing"):
         reports.build([tmp_path])
+
+
+def test_shadows_are_reported_by_how_far_they_lay_from_the_acting_policy(tmp_path: Path) -> None:
+    path = synthetic.write_run(tmp_path / "run", blocks=2, ticks=3, shadows=["equal", "static"]).path
+    found = shadows.distances(study_of(path)).set_index(["label", "shadow", "guest"])
+    assert len(found) == 3 * 2 * 3
+    assert set(found["ticks"]) == {2 * 3}
+    # All start with 250 MiB of a pool of 750 MiB and what is free: static keeps that, equal gives out what is free too.
+    free_mib = (100_000 - 65_536) / 1024
+    assert found.loc[("static", "equal (shadow)", "g1"), "median_difference_mib"] == pytest.approx(
+        free_mib / 3, abs=0.01
+    )
+    assert found.loc[("static", "static (shadow)", "g3"), "median_difference_mib"] == 0
+    built = reports.build([path])
+    assert "What the shadows wanted" in (built.parent / "report.html").read_text()
+    assert len(list(csv.DictReader((built.parent / "tables" / "shadows.csv").read_text().splitlines()))) == 18
+
+
+def test_a_run_without_shadows_has_no_section_about_them(run: Path, built: Path) -> None:
+    assert not (built / "tables" / "shadows.csv").exists()
+    assert "shadow" not in (built / "report.html").read_text()
+
+
+def test_runs_with_and_without_shadows_are_one_study_since_a_shadow_changes_nothing(tmp_path: Path) -> None:
+    first = synthetic.write_run(tmp_path / "a", blocks=1, run="a", shadows=["equal"]).path
+    second = synthetic.write_run(tmp_path / "b", blocks=1, run="b").path
+    (study,) = studies([first, second], "static")
+    assert set(shadows.distances(study)["ticks"]) == {4}
 
 
 HOSTILE = {"static": (1.0, 1.0), "<script>alert(1)</script>": (1.1, 1.0), r"50% $x^2$ \input{a} & b_c": (1.2, 1.0)}
