@@ -18,6 +18,7 @@ from harness.experiment.workloads import Workload
 from harness.governor import Governor, Limits
 from harness.policies.oracle import Oracle
 from harness.records import Stamp, TrialRow, TrialWriter
+from harness.shadows import Shadows
 from harness.simulator.foresight import Foresight
 from harness.simulator.guest import MIB, Guest
 from harness.simulator.host import Member, SimulatedHost
@@ -83,11 +84,19 @@ class SimulatedTrial:
         host = host_of(experiment, self.workloads, self.machine, self.trial.seed)
         self.stamp.host = host
         policy = self.trial.policy.make()
-        if isinstance(policy, Oracle):
-            policy.knowledge = Foresight(host.members, experiment.duration_s)
+        watching = {choice.label: choice.make() for choice in experiment.shadows}
+        for one in (policy, *watching.values()):
+            if isinstance(one, Oracle):
+                one.knowledge = Foresight(host.members, experiment.duration_s)
+        shadows = Shadows(
+            watching, lambda event, guest, detail: self.writer.event(event, guest=guest or None, detail=detail)
+        )
 
         def record(tick: Tick) -> None:
-            self.writer.tick(tick.view, tick.allocation, policy, tick.plan, tick.outcome, tick.timing, names=tick.names)
+            self.writer.tick(
+                tick.view, tick.allocation, policy, tick.plan, tick.outcome, tick.timing,
+                names=tick.names, shadow=shadows.decisions(tick),
+            )  # fmt: skip
 
         self.writer.begin()
         balance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,17 @@ import pytest
 
 from harness import service
 from harness.balancer import Tick
+from harness.experiment.config import load_experiment
 from harness.governor import Governor
 from harness.policies import Allocation, Policy, make
 from harness.ports import Outcome
+from harness.records import read_run
 from harness.shadows import Shadows
+from harness.simulator import runner
+from harness.simulator.machine import load_machine
 from harness.view import HostView
 from tests.unit.test_cli_live import LIMITS, World
+from tests.unit.test_simulator_runs import EXPERIMENT
 from tests.unit.views import MIB, make_view
 
 
@@ -114,3 +120,21 @@ def test_a_service_whose_shadow_fails_acts_as_one_without() -> None:
     assert watched.applied == alone.applied != []
     assert [line["shadow"] for line in lines] == [{}] * 8
     assert len(told) == 1
+
+
+def test_a_simulated_trial_goes_as_without_its_shadows_which_may_know_the_future(tmp_path: Path) -> None:
+    alone = EXPERIMENT.replace("repetitions: 2", "repetitions: 1").replace("duration_s: 90", "duration_s: 20")
+    alone = alone[: alone.index("sweep:")].replace(
+        "[static, price, two-state, pressure, unconstrained, oracle]", "[price]"
+    )
+    watched = alone + "shadows: [{name: price, label: same}, oracle]\n"
+    found = []
+    for name, text in (("alone", alone), ("watched", watched)):
+        (tmp_path / f"{name}.yml").write_text(text)
+        experiment = load_experiment(tmp_path / f"{name}.yml")
+        done = runner.simulate(experiment, tmp_path / name, load_machine(), runner.one_by_one, lambda *_: None)
+        found.append(read_run(done.folder))
+    assert found[0].samples["current_kib"].tolist() == found[1].samples["current_kib"].tolist()
+    lines = list(found[1].decisions())
+    assert [line["shadow"]["same"] for line in lines] == [line["decision"] for line in lines]
+    assert {line["shadow"]["oracle"]["policy"] for line in lines} == {"oracle"}
