@@ -11,6 +11,7 @@ from harness.experiment.document import ConfigError
 from harness.lab.image import LabError
 from harness.policies import PolicyError
 from harness.records import RecordsError
+from harness.simulator.cluster import ClusterError
 from harness.view import ViewError
 from harness.xen.host import HostError
 from harness.xen.ssh import ConnectionFailed
@@ -24,6 +25,7 @@ USER_ERRORS = (
     LabError,
     HostError,
     ConnectionFailed,
+    ClusterError,
 )
 
 app = typer.Typer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from harness.cli_show import console
 from harness.experiment.config import load_experiment
 from harness.records import RecordsError, read_run, write_whole
 from harness.simulator import calibration, runner
+from harness.simulator.cluster import map_on_cluster
 from harness.simulator.machine import LAB, Machine, load_machine
 
 SOME_TRIAL_FAILED, STOPPED = 1, 130
@@ -36,11 +38,16 @@ def simulate(
     experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
     out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
     jobs: Annotated[int, typer.Option(min=1, help="trials at a time")] = os.cpu_count() or 1,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="of a Dask cluster that shares OUT (docs/cluster.md)")
+    ] = None,
     machine: MachineOption = LAB,
 ) -> None:
     """Run all trials of an experiment on the simulator; prints the run's folder. Goes on where it was stopped."""
     wanted, simulated = load_experiment(experiment), load_machine(machine)
     spread = runner.one_by_one if jobs == 1 else runner.in_processes(jobs)
+    if scheduler is not None:
+        spread, out = partial(map_on_cluster, scheduler), out.absolute()  # its workers are started elsewhere
     began_s = time.monotonic()
     screen = Console(stderr=True)
     columns = (

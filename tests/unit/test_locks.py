@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-cluster.txt", "requirements-dev.txt")
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -26,7 +26,13 @@ def test_every_package_has_hashes_and_no_address(lock: str) -> None:
 
 
 def test_the_tests_run_with_the_very_packages_that_experiments_run_with() -> None:
-    assert pins("requirements.txt").items() <= pins("requirements-dev.txt").items()
+    for lock in LOCKS:
+        assert pins(lock).items() <= pins("requirements-dev.txt").items()
+
+
+def test_the_extra_for_clusters_changes_nothing_that_is_installed_without_it() -> None:
+    base, extra = pins("requirements.txt"), pins("requirements-cluster.txt")
+    assert {name: extra[name] for name in base.keys() & extra.keys()}.items() <= base.items()
 
 
 @pytest.mark.parametrize("lock", LOCKS)
