@@ -43,7 +43,7 @@ def _lost(guest: Guest, sizes_kib: FloatArray, time_s: float, mean_pace: float) 
     kept = (machine.own_mib + machine.least_free_mib + machine.least_files_mib) * MIB + BUFFERS_KIB
     room = np.maximum(0.0, sizes_kib - guest.outside_kib - kept)
     missing = load.touches * guest.law.misses(room / max(footprint, 1.0), footprint)
-    cached = np.maximum(0.0, room - footprint) + machine.least_files_mib * MIB
+    cached = np.maximum(0.0, room - footprint) + guest.least_files_kib
     read = load.reads * guest.file_law.misses(cached / max(load.file_kib, 1.0), load.file_kib)
     fault_s = machine.scan_fault_s if load.cyclic else machine.fault_s
     wait_s = guest.slowness * (missing * fault_s + read * machine.file_fault_s)

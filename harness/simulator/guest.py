@@ -67,6 +67,11 @@ class Guest:
     """Time by which the work has fallen behind its pace."""
     law: Law = field(init=False)
     file_law: Law = field(init=False)
+    least_files_kib: float = field(init=False)
+    _asleep_kib: float = field(init=False)
+    """Used without any work."""
+    _kept_kib: float = field(init=False)
+    """Neither footprint nor cache, as long as nothing is swapped."""
 
     def __post_init__(self) -> None:
         """Boot: programs and libraries are cached as far as there is room; the work begins with its first page."""
@@ -75,6 +80,9 @@ class Guest:
         self.law = Law(exponent=load.exponent, cyclic=load.cyclic, order=machine.order, scan=machine.scan)
         self.file_law = Law(exponent=load.file_exponent, order=machine.order)
         self.outside_kib = machine.kernel_mib * MIB + machine.kernel_share * self.max_kib
+        self.least_files_kib = machine.least_files_mib * MIB
+        self._asleep_kib = (machine.own_mib + machine.cold_mib) * MIB
+        self._kept_kib = self.outside_kib + BUFFERS_KIB + self._asleep_kib + machine.least_free_mib * MIB
         self.target_kib = self.target_kib or self.current_kib
         self.balloon_kib_s = self.balloon_kib_s or machine.balloon_mib_s * MIB
         self.cached_kib = max(0.0, min(machine.files_mib * MIB, self.room_kib))
@@ -93,21 +101,18 @@ class Guest:
     @property
     def used_kib(self) -> float:
         """MemTotal - MemFree - Buffers - Cached."""
-        machine = self.machine
-        return machine.own_mib * MIB + machine.cold_mib * MIB - self.cold_out_kib + self.resident_kib
+        return self._asleep_kib - self.cold_out_kib + self.footprint_kib - self.swapped_kib
 
     @property
     def room_kib(self) -> float:
         """What footprint and cache can have together, beside all else."""
-        machine = self.machine
-        kept = (machine.own_mib + machine.cold_mib + machine.least_free_mib) * MIB + BUFFERS_KIB - self.cold_out_kib
-        return self.mem_total_kib - kept
+        return self.current_kib - self._kept_kib + self.cold_out_kib
 
     @property
     def spare_kib(self) -> float:
         """Room for pages that come back from swap."""
-        least = min(self.cached_kib, self.machine.least_files_mib * MIB)
-        return max(0.0, self.room_kib - self.resident_kib - least)
+        least = min(self.cached_kib, self.least_files_kib)
+        return max(0.0, self.room_kib - self.footprint_kib + self.swapped_kib - least)
 
     @property
     def free_kib(self) -> float:
@@ -117,9 +122,8 @@ class Guest:
     @property
     def available_kib(self) -> float:
         """MemAvailable: what new work could have without swapping."""
-        machine = self.machine
-        spare = self.free_kib - machine.least_free_mib * MIB
-        return max(0.0, spare + self.cached_kib - machine.least_files_mib * MIB)
+        spare = self.free_kib - self.machine.least_free_mib * MIB
+        return max(0.0, spare + self.cached_kib - self.least_files_kib)
 
     @property
     def committed_kib(self) -> float:
@@ -129,9 +133,7 @@ class Guest:
     @property
     def floor_kib(self) -> float:
         """Below this no balloon goes: nothing would be left that the kernel could give."""
-        machine = self.machine
-        kept = machine.own_mib + machine.least_free_mib + machine.least_files_mib
-        return self.outside_kib + kept * MIB + BUFFERS_KIB
+        return self._kept_kib - self.machine.cold_mib * MIB + self.least_files_kib
 
     def balloon(self, step_s: float, host_free_kib: float) -> float:
         """Move towards the target; returns what the guest took from the host, negative when it gave.
@@ -200,20 +202,24 @@ class Guest:
             self.slots_kib -= self.swapped_kib * (1 - kept)
             self.swapped_kib *= kept
         out_kib_s = machine.swap_write_mib_s * MIB / self.slowness
-        room = self.room_kib - min(self.cached_kib, machine.least_files_mib * MIB)
-        most = max(self.footprint_kib, self.swapped_kib + room + out_kib_s * step_s)
-        self.footprint_kib = min(footprint_kib, most)
-        lacking = max(0.0, self.resident_kib - room)
-        out = max(0.0, min(lacking, self.swap_kib - self.swapped_kib - self.cold_out_kib))
-        cold = min(out, machine.cold_mib * MIB - self.cold_out_kib)
+        room = self.room_kib - min(self.cached_kib, self.least_files_kib)
+        self.footprint_kib = min(footprint_kib, max(self.footprint_kib, self.swapped_kib + room + out_kib_s * step_s))
+        lacking = self.footprint_kib - self.swapped_kib - room
+        out = self._swap_out(lacking) if lacking > 0 else 0.0
+        self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.footprint_kib + self.swapped_kib))
+        return min(step_s, out / out_kib_s)
+
+    def _swap_out(self, lacking_kib: float) -> float:
+        """What has no room goes out, sleeping programs first, as long as swap has a place; returns how much."""
+        out = max(0.0, min(lacking_kib, self.swap_kib - self.swapped_kib - self.cold_out_kib))
+        cold = min(out, self.machine.cold_mib * MIB - self.cold_out_kib)
         self.cold_out_kib += cold
         self.swapped_kib += out - cold
         self.swapped_out_kib += out
         self.slots_kib = max(self.slots_kib, self.swapped_kib + self.cold_out_kib)
-        self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.resident_kib))
-        if lacking - out > 1:
+        if lacking_kib - out > 1:
             self._kill()
-        return min(step_s, out / out_kib_s)
+        return out
 
     def _kill(self) -> None:
         """Memory and swap are full: the kernel ends the work."""
@@ -224,18 +230,20 @@ class Guest:
 
     def _read_back(self, pages: float, file_pages: float) -> float:
         """Pages that were missing come back, as far as there is room in place of others; returns KiB of disk."""
-        came = pages * PAGE_KIB
-        home = min(came, self.swapped_kib, self.spare_kib)
-        self.swapped_kib -= home
-        pushed = came - home
-        self.slots_kib = max(self.swapped_kib + self.cold_out_kib, self.slots_kib - home * self.machine.rewrites)
-        self.swapped_in_kib += came
-        self.swapped_out_kib += pushed
-        self.refaulted_kib += came
-        read = file_pages * PAGE_KIB
-        self.refaulted_kib += min(read, max(0.0, self.seen_kib - self.cached_kib))
-        most = max(0.0, min(self.load.file_kib + self.machine.files_mib * MIB, self.room_kib - self.resident_kib))
-        self.cached_kib = min(self.cached_kib + read, most)
-        self.seen_kib = max(self.seen_kib, self.cached_kib)
+        came, read = pages * PAGE_KIB, file_pages * PAGE_KIB
+        pushed = 0.0
+        if came > 0:
+            home = min(came, self.swapped_kib, self.spare_kib)
+            pushed = came - home
+            self.swapped_kib -= home
+            self.slots_kib = max(self.swapped_kib + self.cold_out_kib, self.slots_kib - home * self.machine.rewrites)
+            self.swapped_in_kib += came
+            self.swapped_out_kib += pushed
+            self.refaulted_kib += came
+        if read > 0:
+            self.refaulted_kib += min(read, max(0.0, self.seen_kib - self.cached_kib))
+            most = min(self.load.file_kib + self.machine.files_mib * MIB, self.room_kib - self.resident_kib)
+            self.cached_kib = max(0.0, min(self.cached_kib + read, most))
+            self.seen_kib = max(self.seen_kib, self.cached_kib)
         self.major_faults += pages + file_pages
         return came + pushed + read

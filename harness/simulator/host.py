@@ -162,19 +162,20 @@ class SimulatedHost:
 
 def _tell(member: Member, now_s: float) -> None:
     """The guest says how it is: sizes, and rates since it last spoke."""
-    guest, lie = member.guest, member.manner.exaggerates
+    guest = member.guest
     counters = (
         guest.swapped_in_kib, guest.swapped_out_kib, guest.refaulted_kib, guest.major_faults, guest.stalled_s
     )  # fmt: skip
     passed_s = now_s - member.seen_s
-    rates = [
-        (new - old) / passed_s if passed_s > 0 else 0.0 for new, old in zip(counters, member.counters, strict=True)
-    ]
-    total, used, cached = guest.mem_total_kib, guest.used_kib, guest.cached_kib
-    claimed = min(used * lie, total - cached - BUFFERS_KIB)
+    rates: tuple[float, ...] = (0.0,) * 5
+    if passed_s > 0 and counters != member.counters:
+        rates = tuple((new - old) / passed_s for new, old in zip(counters, member.counters, strict=True))
+    total, cached, lie = guest.mem_total_kib, guest.cached_kib, member.manner.exaggerates
+    used = guest.used_kib if lie == 1 else min(guest.used_kib * lie, total - cached - BUFFERS_KIB)
+    stall = min(1.0, rates[4])
     member.said = (
-        round(total), round(max(0.0, total - claimed - cached - BUFFERS_KIB)), round(guest.available_kib),
-        round(BUFFERS_KIB), round(cached), round(guest.committed_kib * lie), round(guest.swap_kib),
-        round(guest.swap_kib - guest.slots_kib), *rates[:4], min(1.0, rates[4]), min(1.0, rates[4]),
+        round(total), round(max(0.0, total - used - cached - BUFFERS_KIB)), round(guest.available_kib), BUFFERS_KIB,
+        round(cached), round(guest.committed_kib * lie), guest.swap_kib, round(guest.swap_kib - guest.slots_kib),
+        *rates[:4], stall, stall,
     )  # fmt: skip
     member.said_s, member.counters, member.seen_s = now_s, counters, now_s

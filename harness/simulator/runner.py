@@ -26,7 +26,8 @@ BACKEND = "simulator"
 class Task:
     """What a process needs to simulate one trial."""
 
-    folder: Path
+    folder: RunFolder
+    """Handed over as it is: to open it would put its files together anew for every trial."""
     experiment: Experiment
     trial: Trial
     machine: Machine
@@ -53,7 +54,7 @@ def simulate(
     finished = folder.finished()
     trials = plan(experiment)
     todo = [
-        Task(folder=folder.path, experiment=experiment, trial=trial, machine=machine)
+        Task(folder=folder, experiment=experiment, trial=trial, machine=machine)
         for trial in trials
         if (trial.block, trial.order) not in finished
     ]
@@ -68,13 +69,12 @@ def run_task(task: Task) -> Trial:
     """Simulate one trial into its own folder; it joins the run's files at the next commit."""
     trial, experiment = task.trial, task.experiment
     concrete = experiment.at(trial.level, trial.policy.name)
-    folder = RunFolder.open(task.folder)
     key = TrialKey(
-        run=folder.run, block=trial.block, order=trial.order, policy=trial.policy.name, label=trial.policy.label,
+        run=task.folder.run, block=trial.block, order=trial.order, policy=trial.policy.name, label=trial.policy.label,
         level=experiment.place(trial.level),
     )  # fmt: skip
     stamp = VirtualStamp()
-    with TrialWriter(folder, key, stamp=stamp, at_once=False) as writer:
+    with TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
         rows = SimulatedTrial(
             experiment=concrete, trial=trial, workloads=_workloads(concrete), machine=task.machine, writer=writer,
             stamp=stamp,
