@@ -22,10 +22,11 @@ from harness.cli_show import AllowSwapOption, SetOption, parameters
 from harness.experiment import site
 from harness.experiment.config import Experiment, find, load_experiment
 from harness.experiment.document import ConfigError
-from harness.governor import Limits
+from harness.governor import Limits, Trust
 from harness.lab.lab import Lab
 from harness.playbook import Kind, Line
 from harness.records import Stamp
+from harness.trust import TrustFile
 
 MAIN = "run-experiment.yml"
 STYLES = {Kind.PLAY: "bold", Kind.PROGRESS: "cyan", Kind.WARNING: "yellow", Kind.FAILED: "red"}
@@ -134,6 +135,9 @@ def balance(
     out: Annotated[
         Path | None, typer.Option(help="append a JSON line a tick; default: stdout, unless that is a terminal")
     ] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="file that keeps, for the next start, which guests did not follow their targets")
+    ] = None,
 ) -> None:
     """Balance the guests of a live host until Ctrl-C or SIGTERM; then they go back to the initial split.
 
@@ -145,6 +149,7 @@ def balance(
     shadows = {name: policies.make(name) for name in shadow or ()}
     limits = Limits(period_s=wanted.period_s, allow_swap=allow_swap)
     where = _site(wanted, inventory)
+    known, keep = ({}, _keep_nothing) if trust is None or dry_run else _remembered(trust)
     stop: list[bool] = []
     with ExitStack() as stack:
         journal = _journal(stack, out)
@@ -163,7 +168,7 @@ def balance(
             acting = service.DryHost() if dry_run else host
             service.serve(
                 source, acting, chosen, shadows=shadows, limits=limits, record=record, stopped=lambda: bool(stop),
-                events=_tell,
+                events=_tell, trust=known, keep=keep,
             )  # fmt: skip
         except KeyboardInterrupt:
             return  # while it connected: nothing was set
@@ -222,6 +227,28 @@ def _journal(stack: ExitStack, out: Path | None) -> Callable[[str], None]:
             raise ConfigError(f"--out {out}: {error.strerror}; make room or name another file") from error
 
     return append
+
+
+def _remembered(path: Path) -> tuple[dict[str, Trust], service.Keep]:
+    """What a file has kept of how guests follow, and what keeps it there from now on."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"--trust {path}: there is no folder {path.parent}")
+    file = TrustFile(path)
+    known, ignored = file.read()
+    if ignored:
+        print(f"ballast: {ignored}", file=sys.stderr)
+
+    def keep(trust: Mapping[str, Trust], at_end: bool) -> None:
+        try:
+            file.keep(trust, at_once=at_end)
+        except OSError as error:
+            print(f"ballast: --trust {path}: {error.strerror}; it is not up to date", file=sys.stderr)
+
+    return known, keep
+
+
+def _keep_nothing(trust: Mapping[str, Trust], at_end: bool) -> None:
+    """Without a file, or in a dry run, nothing is remembered."""
 
 
 def _tell(event: str, guest: str, detail: str) -> None:

@@ -20,7 +20,7 @@ class Outcome:
     applied_kib: Mapping[str, int]
     """Guest → the target that was set."""
     failed: Mapping[str, str]
-    """Guest → why its target could not be set."""
+    """Guest → why its target, or its cap, could not be set."""
 
 
 class Source(Protocol):
@@ -35,7 +35,7 @@ class Host(Protocol):
     """Who carries plans out."""
 
     def apply(self, plan: Plan) -> Outcome:
-        """Set the targets of a plan, in its order."""
+        """Set the targets of a plan, in its order, and then its caps."""
         ...
 
     def renew_lease(self) -> None:

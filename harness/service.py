@@ -14,7 +14,7 @@ from harness.experiment import connection
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, initial_kib
 from harness.experiment.site import Site
-from harness.governor import Governor, Limits, Plan
+from harness.governor import Governor, Limits, Plan, Trust
 from harness.policies import Policy
 from harness.ports import Host, Outcome, Source
 from harness.records import Stamp, TrialKey, decision_record, tick_record
@@ -45,8 +45,10 @@ class DryHost:
     """A host on which nothing is done."""
 
     def apply(self, plan: Plan) -> Outcome:
-        """Set no target; that each has failed keeps the governor from waiting for it."""
-        return Outcome(applied_kib={}, failed={step.guest: NOT_SENT for step in plan.steps})
+        """Set no target and no cap; that each has failed keeps the governor from waiting for it."""
+        return Outcome(
+            applied_kib={}, failed=dict.fromkeys([*(step.guest for step in plan.steps), *plan.caps_kib], NOT_SENT)
+        )
 
     def renew_lease(self) -> None:
         """There is nothing to undo."""
@@ -68,6 +70,8 @@ class StoppableClock(SystemClock):
 
 
 Record = Callable[[Mapping[str, Any], Tick], None]
+Keep = Callable[[Mapping[str, Trust], bool], None]
+"""Takes what is known of how guests follow, after every tick; true at the end."""
 
 
 def serve(
@@ -80,8 +84,14 @@ def serve(
     record: Record,
     stopped: Callable[[], bool],
     events: Events = no_events,
+    trust: Mapping[str, Trust] | None = None,
+    keep: Keep = lambda *_: None,
 ) -> None:
-    """Balance until `stopped()`. Every tick is recorded as in decisions.jsonl, with what the shadows want."""
+    """Balance until `stopped()`. Every tick is recorded as in decisions.jsonl, with what the shadows want.
+
+    `trust` is what was known before of how guests follow, `keep` is told what is known now.
+    """
+    governor = Governor(limits, trust)
     watching = Shadows(shadows, events)
     began = Stamp.now()
     key = TrialKey(
@@ -97,11 +107,15 @@ def serve(
         decision = decision_record(policy, tick.names, tick.allocation)
         line = tick_record(tick.view, decision, tick.plan, tick.outcome, tick.timing)
         record(key.columns() | when | line | {"shadow": watching.decisions(tick)}, tick)
+        keep(governor.trust(), False)
 
-    balance(
-        source, host, policy, Governor(limits), clock=StoppableClock(stopped), period_s=limits.period_s,
-        record=note, go_on=lambda: not stopped(),
-    )  # fmt: skip
+    try:
+        balance(
+            source, host, policy, governor, clock=StoppableClock(stopped), period_s=limits.period_s,
+            record=note, go_on=lambda: not stopped(),
+        )  # fmt: skip
+    finally:
+        keep(governor.trust(), True)
 
 
 def restore(experiment: Experiment, site: Site, events: Events) -> dict[str, float]:

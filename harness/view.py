@@ -67,6 +67,8 @@ class HostView:
     stall_full: FloatArray = field(default_factory=unknown)
     age_s: FloatArray = field(default_factory=unknown)
     active_kib: FloatArray = field(default_factory=unknown)
+    paused: FloatArray = field(default_factory=unknown)
+    """Above 0: Xen lets the guest not run; 0: it does."""
     page_ages: tuple[Curve | None, ...] = ()
     ghost_returns: tuple[Curve | None, ...] = ()
 
@@ -170,6 +172,8 @@ class HostView:
             {"name": name, **dict(zip(COLUMNS, map(_cell_of_json, IS_SIZE, row), strict=True))}
             for name, row in zip(self.names, table.T.tolist(), strict=True)
         ]
+        for row in rows:
+            row["paused"] = None if row["paused"] is None else row["paused"] > 0
         for curve in CURVES:
             for row, points in zip(rows, getattr(self, curve), strict=True):
                 if points is not None:
@@ -181,7 +185,7 @@ class HostView:
 HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
 CURVES = ("page_ages", "ghost_returns")
 COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", "_table", *HOST_FIELDS, *CURVES))
-"""The columns of the view: the guest fields of the JSON contract that are numbers."""
+"""The columns of the view: the guest fields of the JSON contract that are numbers, or true or false (`paused`)."""
 AGE = COLUMNS.index("age_s")
 IS_SIZE = tuple(name.endswith("_kib") for name in COLUMNS)
 SIZES = np.flatnonzero(IS_SIZE)
@@ -225,6 +229,8 @@ def _number(value: object, where: str) -> float:
 def _cell(guest: Mapping[str, Any], column: str, i: int) -> float:
     """One guest's figure. Shares have a default; bounds must not cross."""
     where = f"guests[{i}].{column}"
+    if column == "paused":
+        return _flag(guest.get(column), where)
     number = _number(guest.get(column), where)
     if column == "shares":
         if number == 0:
@@ -233,6 +239,14 @@ def _cell(guest: Mapping[str, Any], column: str, i: int) -> float:
     if column == "max_kib" and number < _number(guest.get("min_kib"), f"guests[{i}].min_kib"):
         raise ViewError(f"{where}: {number:.0f} is below min_kib. Raise max_kib or lower min_kib.")
     return number
+
+
+def _flag(value: object, where: str) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool):
+        return float(value)
+    raise ViewError(f"{where}: expected true, false, or null when it is not known; found {_show(value)}.")
 
 
 def _curve(value: object, where: str) -> Curve | None:

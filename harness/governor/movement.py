@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 NOTICEABLE_KIB = 256.0
 """Less than this is no movement: page tables and caches of the hypervisor come and go in such amounts."""
@@ -11,6 +12,19 @@ LEAST_PATIENCE_S = 5.0
 PATIENCE_STEPS = 4
 """A guest may stand still for as long as it took for this many noticeable steps before."""
 LONGEST_REST_S = 300.0
+MOST_DOUBLINGS = 6
+"""More would be longer than the longest rest, whatever the patience."""
+
+
+class Trust(TypedDict):
+    """What is known of how a guest follows, as plain data that outlives the arbiter."""
+
+    strikes: int
+    """How often in a row it stood still for too long."""
+    speed_kib_s: float | None
+    """Of its balloon; None: not seen yet."""
+    rest_s: float
+    """How much longer it is left alone."""
 
 
 @dataclass(slots=True)
@@ -26,6 +40,22 @@ class Movement:
     speed_kib_s: float = math.nan
     strikes: int = 0
     rests_until_s: float = -math.inf
+    capped_kib: float = math.nan
+    """The most that Xen lets it have while it rests; NaN: no more is said than its target says."""
+
+    @classmethod
+    def trusted(cls, trust: Trust | None, now_s: float) -> Movement:
+        """A guest of which this much was known before; None: nothing."""
+        if trust is None:
+            return cls()
+        speed = math.nan if trust["speed_kib_s"] is None else trust["speed_kib_s"]
+        rests_until_s = now_s + trust["rest_s"] if trust["rest_s"] > 0 else -math.inf
+        return cls(speed_kib_s=speed, strikes=trust["strikes"], rests_until_s=rests_until_s)
+
+    def trust(self, now_s: float) -> Trust:
+        """What should be remembered of it."""
+        speed = None if math.isnan(self.speed_kib_s) else self.speed_kib_s
+        return Trust(strikes=self.strikes, speed_kib_s=speed, rest_s=max(0.0, self.rests_until_s - now_s))
 
     @property
     def patience_s(self) -> float:
@@ -45,8 +75,19 @@ class Movement:
         self.target_kib, self.arrived = target_kib, False
 
     def forget_target(self) -> None:
-        """It was sent nowhere after all."""
-        self.target_kib = math.nan
+        """It was sent nowhere after all, and not capped either."""
+        self.target_kib = self.capped_kib = math.nan
+
+    def cap(self, current_kib: float) -> bool:
+        """Hold it to what it has while it rests. Whether Xen must be told: at first, and when it has become less."""
+        if self.capped_kib <= current_kib + NOTICEABLE_KIB:
+            return False
+        self.capped_kib = current_kib
+        return True
+
+    def stand_still(self, now_s: float) -> None:
+        """It cannot move, and nobody waits for it: its time begins when it can."""
+        self.since_s = now_s
 
     def follows(self, now_s: float, current_kib: float, arrived_kib: float) -> bool:
         """Look where it is now. False when it has stood still for too long: it then rests, each time for longer."""
@@ -63,7 +104,7 @@ class Movement:
             self.target_kib = math.nan
         elif not math.isnan(self.target_kib) and now_s - self.since_s >= self.patience_s:
             self.strikes += 1
-            self.rests_until_s = now_s + min(self.patience_s * 2**self.strikes, LONGEST_REST_S)
+            self.rests_until_s = now_s + min(self.patience_s * 2 ** min(self.strikes, MOST_DOUBLINGS), LONGEST_REST_S)
             self.target_kib = math.nan
             return False
         return True

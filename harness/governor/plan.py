@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness.governor.health import Health
-from harness.governor.movement import Movement
+from harness.governor.movement import Movement, Trust
 from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, grant
 from harness.policies.base import Allocation, mib
 from harness.view import BoolArray, FloatArray, HostView
@@ -32,6 +33,10 @@ class Plan:
 
     steps: tuple[Step, ...]
     held: Mapping[str, str]
+    caps_kib: Mapping[str, int] = field(default_factory=dict)
+    """The most that guests may have that do not follow, whatever their targets; the next target of one lifts its cap.
+    To be set after the targets.
+    """
 
 
 class Notes:
@@ -51,16 +56,26 @@ class Notes:
 
 
 class Governor:
-    """Turns allocations into plans; remembers only where the guests are going and how they last were."""
+    """Turns allocations into plans; remembers only where the guests are going and how they last were.
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    `trust` is what another governor knew of how guests follow their targets (`Governor.trust`); a trial has none.
+    """
+
+    def __init__(self, limits: Limits | None = None, trust: Mapping[str, Trust] | None = None) -> None:
         self.limits = limits or Limits()
+        self._trusted = dict(trust or {})
         self.reset()
 
     def reset(self) -> None:
-        """Forget all guests, at the start of a trial."""
+        """Forget all guests but for the trust that was given, at the start of a trial."""
         self._movements: dict[str, Movement] = {}
         self._healths: dict[str, Health] = {}
+        self._now_s = math.nan
+
+    def trust(self) -> dict[str, Trust]:
+        """What is known of how each guest follows its targets, as plain data for the next governor."""
+        known = self._trusted | {name: movement.trust(self._now_s) for name, movement in self._movements.items()}
+        return {name: trust for name, trust in known.items() if any(trust.values())}
 
     def fresh(self, view: HostView) -> HostView:
         """The guests that take part: sampled within three periods, and following their targets."""
@@ -79,7 +94,9 @@ class Governor:
         asked[part] = np.where(np.isnan(allocation.targets_kib), current[part], np.round(allocation.targets_kib))
         stuck = self._stuck(view, notes)
         wanted, starves = self._wanted(view, asked, part, notes)
-        return self._carry_out(view, asked, wanted, starves, stuck, notes)
+        capped = np.array([self._movement(name).capped_kib for name in view.names])
+        lifted = part & ~stuck & ~np.isnan(capped)
+        return self._carry_out(view, asked, wanted, starves, stuck, lifted, notes)
 
     def failed(self, guests: Iterable[str]) -> None:
         """Take back the targets of a plan that could not be set: nobody is to be blamed for not following them."""
@@ -88,13 +105,16 @@ class Governor:
 
     def _left_out(self, view: HostView) -> list[str | None]:
         """Rules 4 and 5: per guest, why it takes no part; None for those that do."""
+        self._now_s = view.time_s
         causes: list[str | None] = []
-        for name, current, age_s, total in zip(
-            view.names, view.current_kib, view.age_s, view.mem_total_kib, strict=True
+        for name, current, age_s, total, paused in zip(
+            view.names, view.current_kib, view.age_s, view.mem_total_kib, view.paused, strict=True
         ):
             rest_s = self._movement(name).rests_until_s - view.time_s
             if np.isnan(current):
                 causes.append("what it has is not known")
+            elif paused > 0:
+                causes.append("paused")
             elif age_s > self.limits.stale_s:
                 causes.append(f"no sample for {age_s:.0f} s")
             elif np.isnan(age_s) and np.isnan(total):
@@ -128,7 +148,9 @@ class Governor:
         traffic = np.nan_to_num(view.swap_in_kib_s) + np.nan_to_num(view.swap_out_kib_s)
         for i, name in enumerate(view.names):
             health = self._healths.setdefault(name, Health())
-            if view.age_s[i] > self.limits.stale_s:
+            if view.paused[i] > 0:
+                self._healths[name] = Health()  # its silence says nothing about how it is
+            elif view.age_s[i] > self.limits.stale_s:
                 share = self.limits.emergency_share
                 targets[i] = health.emergency_kib(view.current_kib[i], traffic[i], share)
             else:
@@ -142,9 +164,13 @@ class Governor:
         wanted: FloatArray,
         starves: BoolArray,
         stuck: BoolArray,
+        lifted: BoolArray,
         notes: Notes,
     ) -> Plan:
-        """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move."""
+        """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move.
+
+        A cap is lifted by a target, if need be by one that changes nothing.
+        """
         current = np.round(view.current_kib)
         band = dead_band_kib(current, self.limits)
         heading = self._heading(view)
@@ -158,15 +184,17 @@ class Governor:
         stall = np.minimum(np.nan_to_num(view.stall_some), 1.0)
         neediest = np.lexsort((-asks / np.maximum(current, 1.0), -stall, ~starves))
         grants = grant(asks, band, max(0.0, float(free)), neediest)
-        target = np.where(stuck, current, np.where(gives, wanted, taken + grants))
+        still = stuck | (lifted & ~gives & (grants == 0))
+        target = np.where(still, current, np.where(gives, wanted, taken + grants))
 
         underway = np.abs(heading - current) >= band
         notes.add(~moves & ~stuck & underway, "on its way to {}", heading)
         notes.add(~moves & ~stuck & ~underway & (wanted != current), "{} is too small a step", abs(wanted - current))
         notes.add((grants < asks) & (grants > 0), "Xen has only {} of it free now", grants)
         notes.add((grants < asks) & (grants == 0), "{} must wait: Xen has nothing free above its reserve", asks)
+        notes.add(lifted, "tried again: no longer capped at {}", current)
         steps = []
-        for i in (*np.flatnonzero(gives | stuck), *(i for i in neediest if grants[i] > 0)):
+        for i in (*np.flatnonzero(gives | still), *(i for i in neediest if grants[i] > 0)):
             step = Step(
                 guest=view.names[i],
                 from_kib=int(current[i]),
@@ -176,10 +204,23 @@ class Governor:
             )
             steps.append(step)
             if not stuck[i]:
+                self._movement(step.guest).capped_kib = math.nan
+            if not still[i]:
                 self._movement(step.guest).aim(view.time_s, current[i], target[i])
         sent = {step.guest for step in steps}
+        caps = self._caps(view, starves)
         held = {name: notes.of(i) for i, name in enumerate(view.names) if name not in sent}
-        return Plan(steps=tuple(steps), held=held)
+        return Plan(steps=tuple(steps), held=held, caps_kib=caps)
+
+    def _caps(self, view: HostView, starves: BoolArray) -> dict[str, int]:
+        """Rule 5: what the guests may have at most that are left alone, where Xen must be told."""
+        caps = {}
+        for name, current, starving in zip(view.names, np.round(view.current_kib), starves, strict=True):
+            movement = self._movement(name)
+            rests = movement.rests_until_s > view.time_s and not starving
+            if rests and current > 0 and movement.cap(float(current)):
+                caps[name] = int(current)
+        return caps
 
     def _stuck(self, view: HostView, notes: Notes) -> BoolArray:
         """Rule 5: the guests that have now stood still for too long; they are capped at what they have."""
@@ -188,11 +229,15 @@ class Governor:
         shrinks = np.zeros(len(view), dtype=bool)
         for i, name in enumerate(view.names):
             movement = self._movement(name)
+            if view.paused[i] > 0:
+                movement.stand_still(view.time_s)
             shrinks[i] = movement.direction < 0
             stuck[i] = not movement.follows(view.time_s, view.current_kib[i], band[i])
         cannot = stuck & shrinks & (view.mem_available_kib <= self.limits.margin_kib)
-        notes.add(cannot, "cannot give more, only {} are available to it: left alone", view.mem_available_kib)
-        notes.add(stuck & ~cannot, "does not follow its target: left alone with {}", view.current_kib)
+        notes.add(
+            cannot, "cannot give more, only {} are available to it: left alone and capped", view.mem_available_kib
+        )
+        notes.add(stuck & ~cannot, "does not follow its target: left alone and capped at {}", view.current_kib)
         return stuck
 
     def _heading(self, view: HostView) -> FloatArray:
@@ -201,4 +246,6 @@ class Governor:
         return np.array([self._movement(name).heading_kib(size) for name, size in sizes])
 
     def _movement(self, name: str) -> Movement:
-        return self._movements.setdefault(name, Movement())
+        if name not in self._movements:
+            self._movements[name] = Movement.trusted(self._trusted.get(name), self._now_s)
+        return self._movements[name]

@@ -73,8 +73,8 @@ def _round(view: HostView, goal: float, listed: BoolArray) -> FloatArray:
         desired = view.min_kib + np.floor(above / view.shares[listed].sum() * view.shares)
         desired = np.clip(desired, view.min_kib, view.max_kib)
         listed = listed & ((desired - view.current_kib) * way > 0)
-        step = np.clip(desired - view.current_kib, -STEP_KIB, STEP_KIB)
-        moved = np.where(listed, view.current_kib + step, targets)
+        nearest = np.clip(desired, view.current_kib - STEP_KIB, view.current_kib + STEP_KIB)
+        moved = np.where(listed, nearest, targets)
         if np.array_equal(moved, targets):
             break
         rest -= (moved - targets).sum()

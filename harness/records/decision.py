@@ -48,6 +48,7 @@ def tick_record(
             "targets_kib": {step.guest: step.target_kib for step in plan.steps},
             "reasons": {step.guest: step.reason for step in plan.steps},
             "held": dict(plan.held),
+            "caps_kib": dict(plan.caps_kib),
         },
         "outcome": {"applied_kib": dict(outcome.applied_kib), "failed": dict(outcome.failed)},
         "timing": {name: timing.get(name) for name in TIMINGS},

@@ -16,6 +16,8 @@ class Manner:
 
     runs: bool = True
     """Its work goes on; a paused or rebooting guest stands still."""
+    paused: bool = False
+    """Xen does not let it run, and says so."""
     there: bool = True
     """Xen knows it; a rebooting guest is gone for a while."""
     tells: bool = True
@@ -51,7 +53,7 @@ def manner(behaviour: Behaviour | None, time_s: float) -> Manner:
         case "hidden-maximum":
             return Manner(most_kib=behaviour.mib * MIB)
         case "paused":
-            return Manner(runs=False, tells=False, balloons=False)
+            return Manner(runs=False, paused=True, tells=False, balloons=False)
         case "rebooting":
             return Manner(runs=False, there=False, tells=False, balloons=False)
         case "stale":

@@ -33,6 +33,8 @@ class Member:
     shares: float
     behaviour: Behaviour | None
     manner: Manner = OBEDIENT
+    cap_kib: float = math.inf
+    """The most that Xen lets it have, until its next target."""
     said: tuple[float, ...] = ()
     said_s: float = -math.inf
     counters: tuple[float, ...] = (0.0,) * 5
@@ -102,18 +104,22 @@ class SimulatedHost:
             min_kib=np.array([member.min_kib for member in members]),
             max_kib=np.array([member.guest.max_kib for member in members]),
             shares=np.array([member.shares for member in members]),
+            paused=np.array([float(member.manner.paused) if member.manner.there else math.nan for member in members]),
             age_s=np.array([self.time_s - member.said_s for member in members]),
             **columns,
         )
 
     def apply(self, plan: Plan) -> Outcome:
-        """Tell the balloons their targets; whether they follow is up to the guests."""
+        """Tell the balloons their targets, and Xen its caps; whether they follow is up to the guests."""
         failed = {}
         for step in plan.steps:
             if self._of[step.guest].manner.there:
                 self._of[step.guest].guest.target_kib = float(step.target_kib)
+                self._of[step.guest].cap_kib = math.inf
             else:
                 failed[step.guest] = "Xen has no such domain"
+        for name, kib in plan.caps_kib.items():
+            self._of[name].cap_kib = float(kib)
         applied = {step.guest: step.target_kib for step in plan.steps if step.guest not in failed}
         return Outcome(applied_kib=applied, failed=failed)
 
@@ -124,6 +130,7 @@ class SimulatedHost:
         """Set the safe targets."""
         for name, kib in targets_kib.items():
             self._of[name].guest.target_kib = float(kib)
+            self._of[name].cap_kib = math.inf
 
     def _step(self, step_s: float) -> None:
         """One step of everybody's life: balloons first, those that give before those that take, then the work."""
@@ -136,6 +143,7 @@ class SimulatedHost:
         for takes in (False, True):
             for member in self.members:
                 guest = member.guest
+                guest.most_kib = min(member.manner.most_kib, member.cap_kib)
                 if (guest.target_kib > guest.current_kib) is takes and member.manner.balloons:
                     free -= guest.balloon(step_s, free)
         for member in self.members:
@@ -155,9 +163,10 @@ class SimulatedHost:
             guest = member.guest = member.reboot()
             guest.current_kib = guest.target_kib = min(guest.current_kib, guest.floor_kib + self.free_kib)
             member.counters, member.seen_s = (0.0,) * len(member.counters), self.time_s
+            member.cap_kib = math.inf
         fast = guest.machine.balloon_mib_s * MIB
         guest.balloon_kib_s = min(fast, now.slowest_kib_s)
-        guest.least_kib, guest.most_kib = now.least_kib, now.most_kib
+        guest.least_kib = now.least_kib
 
 
 def _tell(member: Member, now_s: float) -> None:

@@ -16,11 +16,11 @@ line in, one per line out:
 
 An "id" in a request comes back in its answer; {"error": text} answers what cannot be done.
 
-**The dead-man.** With the first `set` a lease begins, since from then on there is something to undo; every `set` and
-`lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or SIGTERM, the agent sets
-the safe targets itself and ends. It ends then too, rather than wait, because whoever comes next must find the place
-free: a controller that was only stopped, or cut off, starts a new agent and sees in its first `state` what became of
-the host. A new agent in the middle of things is told so by `"begin": true` in `lease`.
+**The dead-man.** With the first `set` or `cap` a lease begins, since from then on there is something to undo; every
+`set`, `cap` and `lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or
+SIGTERM, the agent sets the safe targets itself and ends. It ends then too, rather than wait, because whoever comes next
+must find the place free: a controller that was only stopped, or cut off, starts a new agent and sees in its first
+`state` what became of the host. A new agent in the middle of things is told so by `"begin": true` in `lease`.
 """
 
 from __future__ import annotations
@@ -235,6 +235,7 @@ class Agent:
         return self._each(_sizes(request, "targets_kib"), self._aim)
 
     def _cap(self, request: Facts) -> Facts:
+        self._renew()
         return self._each(_sizes(request, "caps_kib"), lambda domain, kib: self._xen.cap(domain["domid"], kib))
 
     def _lease(self, request: Facts) -> Facts:

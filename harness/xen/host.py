@@ -135,12 +135,17 @@ class XenHost:
         )
 
     def apply(self, plan: Plan) -> Outcome:
-        """Set the targets of a plan, those that shrink first. What cannot be set is in the outcome, with the reason."""
-        self._leads = self._leads or bool(plan.steps)
-        return self._sizes("set", "targets_kib", {step.guest: step.target_kib for step in plan.steps})
+        """Set the targets of a plan, those that shrink first, then its caps.
+
+        What cannot be set is in the outcome, with the reason.
+        """
+        set_ = self._sizes("set", "targets_kib", {step.guest: step.target_kib for step in plan.steps})
+        capped = self.cap(plan.caps_kib)
+        failed = {name: f"not capped: {reason}" for name, reason in capped.failed.items()}
+        return Outcome(applied_kib=set_.applied_kib, failed=failed | dict(set_.failed))
 
     def cap(self, caps_kib: Mapping[str, int]) -> Outcome:
-        """Set the most that guests may have, whatever their targets: for one that does not do as it is told."""
+        """Set the most that guests may have until their next target: for those that do not do as they are told."""
         return self._sizes("cap", "caps_kib", caps_kib)
 
     def trace(self, disks: Mapping[str, int]) -> dict[str, Any]:
@@ -182,6 +187,7 @@ class XenHost:
     def _sizes(self, op: str, key: str, sizes_kib: Mapping[str, int]) -> Outcome:
         if not sizes_kib:
             return Outcome(applied_kib={}, failed={})
+        self._leads = True
         unknown = {name: "no such guest in the inventory" for name in sizes_kib if name not in self._xen_names}
         known = {self._xen_names[name]: kib for name, kib in sizes_kib.items() if name in self._xen_names}
         try:

@@ -134,6 +134,7 @@ class XenSource:
             max_kib=_column(_most(term, domain) for term, domain in zip(terms, domains, strict=True)),
             shares=_column(term.shares for term in terms),
             age_s=np.maximum(ages, now_s - self._state_at_s),
+            paused=_column(UNKNOWN if domain is None else domain.paused for domain in domains),
             active_kib=_column(touched_kib(generations, self._window_s) for generations in old),
             page_ages=tuple(None if generations is None else histogram(generations) for generations in old),
             ghost_returns=tuple(returns.get(client.machine.xen_name) for client in self._clients),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,13 @@ import yaml
 
 from harness.experiment import runner
 from harness.experiment.site import from_inventory
-from harness.governor import Plan, Step
+from harness.governor import Governor, Limits, Plan, Step
+from harness.policies import make
 from harness.progress import Progress
 from harness.records import RunFolder, read_run
 from harness.xen.client import GuestClient
 from harness.xen.host import XenHost
+from harness.xen.source import Terms, XenSource
 from harness.xen.ssh import ConnectionFailed, connect
 from tests.e2e.conftest import SMOKE, Lived
 
@@ -103,6 +105,44 @@ def test_dom0_sets_the_safe_targets_when_the_lease_runs_out(lived: Lived) -> Non
         xen.apply(plan(g2=230 * 1024))
         until(lambda: xl_list_mib(lived)["g2"] in (230, 288), 30, "g2 moved")
         until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 at its safe target without a word from us")
+
+
+def test_a_paused_guest_is_seen_and_left_out_until_it_runs_again(lived: Lived) -> None:
+    lived.restore()
+    terms = {name: Terms(min_kib=160 * 1024, max_kib=480 * 1024) for name in SAFE_KIB}
+    governor = Governor(Limits(period_s=1.0))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(GuestClient(machine, period_s=0.5)) for machine in lived.site.guests]
+        assert all(client.wait_for_sample(60) for client in clients)
+        source = XenSource(stack.enter_context(host(lived)), clients, terms, reserve_kib=0, pool_kib=576 * 1024)
+
+        def left_out() -> dict[str, str]:
+            view = source.view()
+            plan = governor.plan(view, make("static").decide(governor.fresh(view)))
+            return {name: reason for name, reason in plan.held.items() if reason.startswith("left out")}
+
+        assert left_out() == {}
+        lived.ask("dom0", "xl", "pause", "g2")
+        try:
+            until(lambda: source.view().paused.tolist() == [0, 1], 10, "Xen says that g2 is paused")
+            assert left_out() == {"g2": "left out: paused"}
+            time.sleep(5)  # longer than three periods: it is still the pause that is told, not the silence
+            assert left_out() == {"g2": "left out: paused"}
+        finally:
+            lived.ask("dom0", "xl", "unpause", "g2")
+        until(lambda: left_out() == {}, 30, "g2 takes part again")
+
+
+def test_a_guest_that_is_capped_cannot_grow_until_its_next_target(lived: Lived) -> None:
+    lived.restore()
+    with host(lived) as xen:
+        xen.apply(plan(g2=240 * 1024))
+        until(lambda: xen.state().domains["g2"].current_kib <= 240 * 1024, 30, "g2 at 240 MiB")
+        assert xen.apply(replace(plan(g2=280 * 1024), caps_kib={"g2": 250 * 1024})).failed == {}
+        time.sleep(5)
+        assert xen.state().domains["g2"].current_kib <= 250 * 1024
+        xen.apply(plan(g2=280 * 1024))
+        until(lambda: xen.state().domains["g2"].current_kib >= 279 * 1024, 30, "g2 at 280 MiB")
 
 
 def test_a_machine_with_another_host_key_is_refused(lived: Lived, tmp_path: Path) -> None:

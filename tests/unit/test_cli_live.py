@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,50 @@ def test_lines_are_appended_to_the_file_that_is_given(monkeypatch: pytest.Monkey
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["tick"] for line in lines] == [1, 2, 1, 2]
     assert all(list(line["shadow"]) == ["static"] for line in lines)
+
+
+class Stuck(World):
+    """The same, but nobody moves; each tick takes 6 s."""
+
+    def view(self) -> HostView:
+        view = super().view()
+        return replace(view, time_s=6 * view.time_s)
+
+    def apply(self, plan: Plan) -> Outcome:
+        self.caps = dict(plan.caps_kib)
+        return Outcome(applied_kib={step.guest: step.target_kib for step in plan.steps}, failed={})
+
+
+@pytest.mark.usefixtures("handlers")
+def test_who_did_not_follow_is_still_known_after_a_restart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    remembering = ("--trust", str(tmp_path / "trust.json"), "--allow-swap", "--out", str(tmp_path / "lines.jsonl"))
+    balance(monkeypatch, Stuck(2, stop=signal.SIGTERM), *remembering)
+    assert json.loads((tmp_path / "trust.json").read_text())["guests"]["g1"]["strikes"] == 1
+    again = Stuck(1, stop=signal.SIGTERM)
+    done = balance(monkeypatch, again, *remembering)
+    assert again.caps == {"g1": 400 * MIB}
+    held = json.loads((tmp_path / "lines.jsonl").read_text().splitlines()[-1])["plan"]["held"]
+    assert held["g1"].startswith("left out: it did not follow its target")
+    assert "ignored" not in done.stderr
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_file_that_holds_no_trust_is_told_and_overwritten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    path.write_text("{}")
+    done = balance(monkeypatch, World(1, stop=signal.SIGTERM), "--trust", str(path))
+    assert done.exit_code == 0
+    assert f"{path} is ignored, all guests are trusted anew: utc: Field required" in done.stderr
+    assert json.loads(path.read_text())["guests"] == {}
+    gone = balance(monkeypatch, World(1), "--trust", str(tmp_path / "no" / "trust.json"))
+    assert "there is no folder" in str(gone.exception)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_dry_run_remembers_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = balance(monkeypatch, World(2, stop=signal.SIGTERM), "--dry-run", "--trust", str(tmp_path / "trust.json"))
+    assert done.exit_code == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("handlers")

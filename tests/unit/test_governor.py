@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from harness.governor import Governor, Limits, Plan
+from harness.governor import Governor, Limits, Plan, Trust
 from harness.policies import make, names
 from harness.policies.base import Allocation
 from harness.view import FloatArray, HostView
@@ -201,6 +202,131 @@ def test_a_guest_that_does_not_move_is_capped_and_left_out() -> None:
     view = roomy([300, 300], free=100, time_s=8)
     assert governor.fresh(view).pool_kib == 400 * MIB
     assert "did not follow its target; tried again in" in governor.plan(view, asking([300])).held["g1"]
+
+
+def left_alone(sizes: Sequence[float], *, free: float = 0) -> list[Plan]:
+    """The plans for a guest of these sizes, one every 2 s, always asked for 200 MiB, and one that obeys."""
+    governor, plans = Governor(), []
+    for tick, size in enumerate(sizes):
+        view = roomy([size, 300], free=free, time_s=2.0 * tick)
+        plans.append(governor.plan(view, asking([200, 300][-len(governor.fresh(view)) :])))
+    return plans
+
+
+def test_a_guest_that_does_not_follow_may_have_no_more_than_it_has_until_it_is_tried_again() -> None:
+    plans = left_alone([300] * 10)
+    assert [plan.caps_kib for plan in plans] == [{}, {}, {}, {"g1": 300 * MIB}, *[{}] * 6]
+    assert [targets(plan).get("g1") for plan in plans] == [200, None, None, 300, *[None] * 4, 200, None]
+    assert "left alone and capped at 300 MiB" in plans[3].steps[0].reason
+    assert "tried again: no longer capped at 300 MiB" in plans[8].steps[0].reason
+
+
+def test_what_a_guest_gives_late_while_it_is_left_alone_it_cannot_take_back() -> None:
+    plans = left_alone([300, 300, 300, 300, 290, 295, 260, 280])
+    assert [plan.caps_kib.get("g1", 0) / MIB for plan in plans[3:]] == [300, 290, 0, 260, 0]
+
+
+def test_a_guest_that_is_tried_again_and_asked_for_nothing_is_freed_of_its_cap_all_the_same() -> None:
+    governor = Governor()
+    for time_s in (0, 6):
+        governor.plan(roomy([300], time_s=time_s), asking([200]))
+    plan = governor.plan(roomy([300], time_s=17), asking([300]))
+    assert (targets(plan), plan.caps_kib) == ({"g1": 300}, {})
+    assert plan.steps[0].reason == "asked; tried again: no longer capped at 300 MiB"
+    assert governor.plan(roomy([300], time_s=19), asking([300])).steps == ()
+
+
+def test_a_cap_that_could_not_be_set_is_set_in_the_next_tick() -> None:
+    governor = Governor()
+    for time_s in (0, 6):
+        governor.plan(roomy([300], time_s=time_s), asking([200]))
+    governor.failed(["g1"])
+    assert governor.plan(roomy([300], time_s=8), asking([])).caps_kib == {"g1": 300 * MIB}
+    assert governor.plan(roomy([300], time_s=10), asking([])).caps_kib == {}
+
+
+def test_an_emergency_comes_before_a_cap() -> None:
+    governor = Governor()
+    for time_s in (0, 6):
+        governor.plan(roomy([300], time_s=time_s), asking([200]))
+    plan = governor.plan(
+        roomy([300], free=90, time_s=8, age_s=np.array([7.0]), swap_in_kib_s=np.array([9e3])), asking([])
+    )
+    assert (targets(plan), plan.caps_kib) == ({"g1": 330}, {})
+
+
+def test_trust_outlives_the_governor() -> None:
+    governor = Governor()
+    for time_s, size in ((0, 300), (2, 298), (4, 296), (6, 296), (12, 296)):
+        governor.plan(roomy([size, 300], time_s=time_s), asking([200, 300]))
+    trust = governor.trust()
+    assert trust == {"g1": {"strikes": 1, "speed_kib_s": 1024.0, "rest_s": 10.0}}
+    after = Governor(trust=json.loads(json.dumps(trust)))
+    plan = after.plan(roomy([296, 300], time_s=1000), asking([300]))
+    assert plan.held["g1"] == "left out: it did not follow its target; tried again in 10 s"
+    assert plan.caps_kib == {"g1": 296 * MIB}
+    after.plan(roomy([296, 300], time_s=1010), asking([200, 300]))
+    plan = after.plan(roomy([296, 300], time_s=1015), asking([200, 300]))
+    assert "does not follow" in plan.steps[0].reason
+    assert after.trust()["g1"]["strikes"] == 2, "the second time in a row, so that it rests for longer"
+    assert after.trust()["g1"]["rest_s"] == 20
+
+
+def test_trust_keeps_a_guest_that_is_not_there_now_and_forgets_one_that_follows_again() -> None:
+    bad: dict[str, Trust] = {name: {"strikes": 3, "speed_kib_s": None, "rest_s": 0.0} for name in ("g1", "away")}
+    governor = Governor(trust=bad)
+    governor.plan(roomy([300]), asking([200]))
+    governor.plan(roomy([250], time_s=2), asking([200]))
+    assert governor.trust() == {
+        "g1": {"strikes": 0, "speed_kib_s": 25 * MIB, "rest_s": 0.0},
+        "away": {"strikes": 3, "speed_kib_s": None, "rest_s": 0.0},
+    }
+    governor.reset()
+    assert governor.trust() == bad
+
+
+def test_a_guest_that_never_moves_is_tried_again_for_ever() -> None:
+    trust: Trust = {"strikes": 5000, "speed_kib_s": None, "rest_s": 0.0}
+    governor = Governor(trust={"g1": trust})
+    for time_s in (0, 6):
+        governor.plan(roomy([300], time_s=time_s), asking([200]))
+    assert governor.trust()["g1"]["rest_s"] == 300
+
+
+PAUSED = {"paused": np.array([0.0, 1.0])}
+
+
+def test_a_paused_guest_is_left_out_at_once_and_keeps_what_it_has() -> None:
+    view = roomy([300, 300], free=100, **PAUSED)
+    governor = Governor()
+    assert governor.fresh(view).names == ("g1",)
+    plan = governor.plan(view, asking([400]))
+    assert targets(plan) == {"g1": 400}
+    assert plan.held["g2"] == "left out: paused"
+
+
+def test_of_a_guest_of_which_nobody_knows_whether_it_is_paused_it_is_not_assumed() -> None:
+    assert Governor().fresh(roomy([300], paused=np.array([np.nan]))).names == ("g1",)
+
+
+def test_a_paused_guest_is_not_blamed_for_standing_still() -> None:
+    governor = Governor()
+    governor.plan(roomy([300, 300], free=100), asking([300, 400]))
+    for time_s in range(2, 60, 2):
+        plan = governor.plan(roomy([300, 300], free=100, time_s=time_s, **PAUSED), asking([300]))
+        assert plan.held["g2"] == "left out: paused; on its way to 400 MiB"
+    plan = governor.plan(roomy([300, 300], free=100, time_s=60), asking([300, 400]))
+    assert plan.held["g2"] == "asked; on its way to 400 MiB"
+    plan = governor.plan(roomy([300, 300], free=100, time_s=64), asking([300, 400]))
+    assert "does not follow" in str(plan.steps), "its time goes on when it runs again"
+
+
+def test_a_paused_guest_is_silent_and_does_not_starve() -> None:
+    governor = Governor()
+    governor.plan(roomy([300, 300], free=100, stall_some=np.array([0, 0.5])), asking([300, 300]))
+    silent = {"age_s": np.array([0, 8.0])}
+    assert governor.plan(roomy([300, 300], free=100, time_s=8, **silent, **PAUSED), asking([300])).steps == ()
+    assert governor.plan(roomy([300, 300], free=100, time_s=10, **silent), asking([300])).steps == ()
 
 
 def test_cannot_is_another_reason_than_does_not() -> None:

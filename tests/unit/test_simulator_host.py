@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness import policies
 from harness.balancer import Tick
 from harness.experiment.sweep import Behaviour
+from harness.governor import Plan, Step
 from harness.simulator.behaviour import manner
 from harness.view import COLUMNS
 from tests.unit.simulated import experiment, guest, host, live
@@ -76,6 +77,18 @@ def test_a_stuck_balloon_is_found_out_and_left_alone() -> None:
     ticks = live(host(experiment([GROWING, stuck], pool_mib=700)), "price", seconds=60)
     assert last(ticks, "b") == 350
     assert any("does not follow" in reason for reason in reasons(ticks, "b"))
+    assert {"b": 350 * MIB} in [tick.plan.caps_kib for tick in ticks]
+
+
+def test_xen_lets_a_guest_that_is_capped_have_no_more_whatever_its_balloon_does() -> None:
+    world = host(experiment([guest("a"), guest("b")], pool_mib=900))
+    target = Step(guest="a", from_kib=0, target_kib=400 * MIB, asked_kib=0, reason="")
+    world.apply(Plan(steps=(target,), held={}, caps_kib={"a": 360 * MIB}))
+    world.sleep_until(60)
+    assert world.view().current_kib[0] == 360 * MIB
+    world.apply(Plan(steps=(target,), held={}))
+    world.sleep_until(120)
+    assert world.view().current_kib[0] == 400 * MIB, "its next target has lifted the cap"
 
 
 def test_a_slow_balloon_is_waited_for() -> None:
@@ -105,7 +118,16 @@ def test_a_silent_guest_is_left_with_what_it_has(kind: str) -> None:
     ticks = live(host(experiment([GROWING, silent], pool_mib=700)), "price", seconds=60)
     then = [float(tick.view.current_kib[1]) for tick in ticks if tick.view.time_s >= 20]
     assert len(set(then)) == 1
-    assert any("left out" in reason for reason in reasons(ticks, "b"))
+    why = "left out: paused" if kind == "paused" else "left out: no sample for"
+    assert any(why in reason for reason in reasons(ticks, "b"))
+
+
+def test_a_paused_guest_is_left_out_before_its_silence_would_tell() -> None:
+    paused = guest("b", behaviour={"kind": "paused", "at_s": 10, "for_s": 4})
+    ticks = live(host(experiment([GROWING, paused], pool_mib=700)), "price", seconds=30)
+    out = [tick.view.time_s for tick in ticks if any("left out" in reason for reason in reasons([tick], "b"))]
+    assert out == [12, 14]
+    assert not any("no sample" in reason for reason in reasons(ticks, "b"))
 
 
 def test_a_guest_that_reboots_is_gone_and_comes_back_from_its_beginning() -> None:

@@ -60,6 +60,13 @@ def test_promised_memory_comes_off_the_pool() -> None:
     assert view.pool_kib == 393216 + 102400 - 65536 - 400
 
 
+def test_whether_a_guest_is_paused_is_true_false_or_not_known_in_and_out() -> None:
+    guests = [{**GUEST, "name": str(said), "paused": said} for said in (True, False, None)]
+    view = HostView.from_json(view_json(*guests, GUEST))
+    np.testing.assert_array_equal(view.paused, [1, 0, np.nan, np.nan])
+    assert [row["paused"] for row in view.to_json()["guests"]] == [True, False, None, None]
+
+
 def test_a_guest_without_swap_has_none_filled() -> None:
     view = HostView.from_json(view_json({**GUEST, "swap_total_kib": 0, "swap_free_kib": 0}))
     assert view.swap_fill[0] == 0
@@ -97,6 +104,7 @@ def test_a_figure_that_cannot_be_is_unknown() -> None:
         (view_json({**GUEST, "current_kib": None}), r"guests\[0\].current_kib: missing"),
         (view_json({**GUEST, "shares": 0}), "shares: must be above 0"),
         (view_json({**GUEST, "min_kib": 2000000}), "max_kib: 1048576 is below min_kib"),
+        (view_json({**GUEST, "paused": 1}), r"guests\[0\].paused: expected true, false, or null.*found 1"),
         (view_json({**GUEST, "page_ages": "x"}), "page_ages: expected a list"),
         (view_json({**GUEST, "page_ages": [[1, 2], [3]]}), r"page_ages\[1\]: expected a pair"),
         (view_json({**GUEST, "ghost_returns": [[1, "x"]]}), r"ghost_returns\[0\]: expected a number"),

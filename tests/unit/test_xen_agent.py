@@ -143,6 +143,7 @@ def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
     assert told("cap", caps_kib={"g1": 250_000})["applied_kib"] == {"g1": 250_000}
     assert told.xen.max_kib[1] == 250_000
     assert told.xen.sent == []
+    assert told.agent.lease_ends_s == 110, "a cap is something to undo"
 
 
 @pytest.mark.parametrize(

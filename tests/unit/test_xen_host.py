@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,19 @@ def test_what_cannot_be_set_is_in_the_outcome_with_the_reason(host: XenHost) -> 
     assert outcome.applied_kib == {"db": 200_000}
     assert "800000" in outcome.failed["web"]
     assert "inventory" in outcome.failed["stranger"]
+
+
+def test_caps_are_set_after_the_targets(host: XenHost, links: type[FakeLink]) -> None:
+    outcome = host.apply(replace(plan(web=300_000), caps_kib={"web": 300_000, "stranger": 5}))
+    assert outcome.applied_kib == {"web": 300_000}
+    assert outcome.failed == {"stranger": "not capped: no such guest in the inventory"}
+    assert links.xen.sent == [(1, 300_000)]
+    assert links.xen.max_kib == {1: 300_000}
+
+
+def test_caps_alone_begin_a_lease(host: XenHost, links: type[FakeLink]) -> None:
+    host.apply(replace(plan(), caps_kib={"web": 300_000}))
+    assert links.made[0].agent.lease_ends_s is not None
 
 
 def test_an_empty_plan_asks_nothing_and_begins_no_lease(host: XenHost, links: type[FakeLink]) -> None:

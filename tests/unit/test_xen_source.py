@@ -147,6 +147,14 @@ def test_a_guest_that_is_not_there_or_about_to_go_has_an_unknown_size() -> None:
     assert np.isnan(scene.source.view().current_kib).all()
 
 
+def test_a_guest_is_paused_when_xen_says_so_and_of_one_that_is_not_there_nobody_knows() -> None:
+    scene = Scene()
+    assert scene.source.view().paused.tolist() == [0, 0]
+    scene.has("g1.xen", paused=True)
+    scene.has("g2.xen", dying=True, paused=True)
+    np.testing.assert_array_equal(scene.source.view().paused, [1, np.nan])
+
+
 def test_the_age_of_a_sample_is_counted_by_the_controllers_clock() -> None:
     scene = Scene()
     scene.clients[0].says(97.5)

@@ -78,6 +78,7 @@ def hostile_view(rng: np.random.Generator) -> HostView:
     columns = {name: size(2048) for name in COLUMNS}
     columns |= {"min_kib": lo, "max_kib": lo + size(4096), "shares": rng.integers(1, 5000, n).astype(float)}
     columns |= {"stall_some": rng.random(n), "stall_full": rng.random(n) / 2, "age_s": rng.exponential(2, n)}
+    columns["paused"] = rng.choice([0.0, 1.0, np.nan], n, p=[0.8, 0.1, 0.1])
     for rate in ("swap_in_kib_s", "swap_out_kib_s", "refault_kib_s", "major_faults_s"):
         columns[rate] = rng.exponential(1000, n) * rng.integers(0, 2, n)
     free, reserve, promised = (float(nasty(np.array(rng.integers(0, 4096 * MIB)))) for _ in range(3))
