@@ -60,8 +60,7 @@ def swap_weight(axes: Axes) -> None:
         "swap 1000 MiB, as it is": (1000, plain),
         "swap 100 MiB, as it is": (100, plain),
         "swap 100 MiB, averaged over 10 s": (100, {"fixed_point": False}),
-        "swap 100 MiB, foreseen": (100, {"swap_smoothing_s": 0}),
-        "swap 100 MiB, foreseen and averaged": (100, {}),
+        "swap 100 MiB, foreseen, averaged or not": (100, {}),
     }
     for (label, (swap, params)), tint, mark in zip(cases.items(), style.PALETTE, style.MARKERS, strict=False):
         sizes = run(make("price", {**SWAPPING, **params}), [500, 500], [700, 100], ticks=20, swap=swap)[:, 0]

@@ -19,7 +19,7 @@ from harness.view import FloatArray, HostView
 INTERVAL_S = 15.0
 STATES = ("high", "soft", "hard", "low")
 MARKS = (0.06, 0.04, 0.02, 0.01)
-"""Xen's free memory as a part of the host: a state is entered below its mark."""
+"""Xen's free memory above its reserve, as a part of the host above it: a state is entered below its mark."""
 
 
 class IdleTaxParams(Params):
@@ -59,7 +59,8 @@ class IdleTax:
         return among_known(view, self._tick, needs=[demand], host=host)
 
     def _tick(self, view: HostView) -> Allocation:
-        before, self._state = self._state, _next_state(self._state, view.free_kib / max(view.total_kib, 1.0))
+        free = (view.free_kib - view.reserve_kib) / max(view.total_kib - view.reserve_kib, 1.0)
+        before, self._state = self._state, _next_state(self._state, free)
         active = self._active(view)
         return self._pace.decide(view, lambda now: self._decide(now, active), at_once=before != self._state)
 

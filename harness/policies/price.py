@@ -41,7 +41,7 @@ class PriceParams(Params):
         default=10.0,
         ge=0,
         le=3600,
-        description="s, 0 to 3600: exponential average over swap in use; 0 turns it off; ours",
+        description="s, 0 to 3600: exponential average over what swap in use says is wanted; 0 turns it off; ours",
     )
     swap_dead_band_mib: float = Field(
         default=20.0,
@@ -71,8 +71,8 @@ class Price:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the averages of swap in use."""
-        self._swap = Average()
+        """Forget the averages."""
+        self._swap, self._wanted = Average(), Average()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -104,11 +104,21 @@ class Price:
         return view.shares * (1 - self.params.tax + self.params.swap_weight * swap if self.params.tax < 1 else 1.0)
 
     def _swap_in_use(self, view: HostView) -> FloatArray:
-        """Share of swap that counts: above the dead band, where known only what is being read back; averaged."""
+        """Share of swap that counts: above the dead band, where known only what is being read back; averaged.
+
+        An average of s belongs to the sizes of some time ago. Where s will be foreseen it must belong to the present
+        one, so what a guest wants, C + s·swap total, is averaged in its place, which does not change when C does; the
+        answer stays between s and its average. Theory T18.
+        """
         filled = np.where(view.swap_used_kib < self.params.swap_dead_band_mib * MIB, 0.0, view.swap_fill)
         read_back = np.where(~np.isnan(view.swap_in_kib_s), view.swap_in_kib_s * self.params.swap_horizon_s, np.inf)
         in_use = np.minimum(filled, np.divide(read_back, view.swap_total_kib, out=filled.copy(), where=filled > 0))
-        return self._swap.update(view, in_use, self.params.swap_smoothing_s)
+        averaged = self._swap.update(view, in_use, self.params.swap_smoothing_s)
+        wanted = view.current_kib + in_use * view.swap_total_kib
+        mean = self._wanted.update(view, wanted, self.params.swap_smoothing_s)
+        lacks = (mean - view.current_kib) / np.maximum(view.swap_total_kib, 1.0)
+        now = np.minimum(np.maximum(lacks, np.minimum(in_use, averaged)), np.maximum(in_use, averaged))
+        return np.where(np.isnan(view.swap_in_kib_s) | (not self.params.fixed_point), averaged, now)
 
     def _swap_after(self, view: HostView, taxed: FloatArray, swap: FloatArray) -> FloatArray:
         """Swap in use once the memory has moved: s(T) = clamp(s - (T - C)/swap total, 0, s) at the T that it leads to.

@@ -73,7 +73,7 @@ _FROM_RATES = tuple(Rates.__slots__)
 class XenSource:
     """Puts together what Xen says and what the guests say; one guest per client, in their order.
 
-    With `pool_kib` the guests share that and no more, however much Xen has: the view's free memory is fenced.
+    With `pool_kib` the guests share that and no more, however much Xen has: the view's host is fenced.
     With `trace` the view has ghost returns; where the guests tell the ages of their pages, those, and what was touched
     within `window_s`.
     """
@@ -97,8 +97,9 @@ class XenSource:
 
         """
         self._host, self._clients, self._terms = host, tuple(clients), terms
-        self._reserve_kib, self._pool_kib = reserve_kib, pool_kib
+        self._reserve_kib = reserve_kib
         self._trace, self._window_s = trace, window_s or WINDOW_S
+        self._fence_kib = math.inf if pool_kib is None else pool_kib + reserve_kib
         self._clock = clock
         self._state, self._state_at_s = host.state(), clock()
         self._heard = {client.name: _Heard() for client in clients}
@@ -124,7 +125,7 @@ class XenSource:
         free, promised = self._free_kib(float(np.nansum(current)))
         return HostView(
             time_s=now_s,
-            total_kib=self._state.total_kib,
+            total_kib=min(self._state.total_kib, self._fence_kib),
             free_kib=free,
             reserve_kib=self._reserve_kib,
             promised_kib=promised,
@@ -189,8 +190,7 @@ class XenSource:
         governor, which sent the old ones, counts what of them is still under way.
         """
         xen_free = float(self._state.free_kib)
-        fence = math.inf if self._pool_kib is None else max(0.0, self._pool_kib + self._reserve_kib - current_kib)
-        free = min(xen_free, fence)
+        free = min(xen_free, max(0.0, self._fence_kib - current_kib))
         balanced = {client.machine.xen_name for client in self._clients}
         others = (domain for name, domain in self._state.domains.items() if name not in balanced and not domain.dying)
         promised = sum(max(0, (domain.target_kib or 0) - domain.current_kib) for domain in others)

@@ -332,7 +332,46 @@ def test_t18_so_averaging_ends_the_cycle() -> None:
     assert np.ptp(sizes[-10:]) < 0.1
 
 
-def test_t18_an_average_that_is_behind_makes_foresight_overshoot() -> None:
-    sizes = run(make("price", SWAPPING), [500, 500], [700, 100], ticks=40, swap=1000)[:, 0]
-    assert sizes[1:4] == pytest.approx([657.5, 675.3, 674.0], abs=0.1)
-    assert sizes[-1] == pytest.approx(657.5, abs=0.1)
+def test_t18_foresight_from_an_average_of_swap_overshoots() -> None:
+    size, fill, sizes = 500.0, 0.2, []
+    for _ in range(2):
+
+        def excess(to: float, size: float = size, fill: float = fill) -> float:
+            weight = 0.5 + 0.6 * (fill - (to - size) / 1000)
+            return to - (0.5 * 700 + (1000 - 0.5 * 800) * weight / (weight + 0.5))
+
+        size = float(optimize.brentq(excess, 0, 1000))
+        fill += (1 - np.exp(-2 / 10)) * ((700 - size) / 1000 - fill)
+        sizes.append(size)
+    assert sizes == pytest.approx([657.5, 675.3], abs=0.1)
+
+
+@pytest.mark.parametrize(("swap", "decisions"), [(1000, 1), (200, 1), (100, 2)], ids=["large", "small", "full"])
+def test_t18_foresight_from_an_average_of_what_is_wanted_arrives_as_soon_as_without_one(
+    swap: float, decisions: int
+) -> None:
+    averaged, plain = (
+        run(make("price", SWAPPING | more), [500, 500], [700, 100], ticks=40, swap=swap)[:, 0]
+        for more in ({}, {"swap_smoothing_s": 0})
+    )
+    assert averaged == pytest.approx(plain, abs=0.01)
+    assert averaged[decisions:] == pytest.approx([averaged[-1]] * (41 - decisions), abs=0.01)
+
+
+@pytest.mark.parametrize("jump", [0.1, -0.04])
+def test_t18_and_still_a_jump_of_demand_counts_only_by_its_part_at_first(jump: float) -> None:
+    def moved(**params: float) -> float:
+        policy = make("price", SWAPPING | params)
+        sizes = [policy.decide(view).targets_kib[0] for view in (calm, calm, replace(jumped, time_s=2.0))]
+        return float(sizes[2] - sizes[1])
+
+    calm = seen(np.array([657.5, 342.5]), [700, 100], 1000, swap=1000)
+    jumped = replace(calm, swap_free_kib=calm.swap_free_kib - np.array([jump * 1000 * MIB, 0]))
+    assert moved() / moved(swap_smoothing_s=0) == pytest.approx(1 - np.exp(-2 / 10), abs=0.01)
+
+
+def test_t18_where_there_was_no_swap_none_is_remembered() -> None:
+    policy = make("price", SWAPPING)
+    policy.decide(seen(np.array([800.0, 200.0]), [300, 100], 1000, swap=1000))
+    later = seen(np.array([500.0, 500.0]), [300, 100], 1000, swap=1000, time_s=2.0)
+    assert in_mib(policy.decide(later).targets_kib) == in_mib(make("price", SWAPPING).decide(later).targets_kib)

@@ -146,8 +146,20 @@ def test_t26_the_dynamic_baseline_sets_the_tax_that_leaves_the_largest_guest_a_g
     assert in_mib(one_price.targets_kib)[0] == pytest.approx(1050, abs=0.01)
 
 
-def test_t27_a_reserve_of_four_percent_of_the_host_keeps_the_idle_tax_from_ever_taxing() -> None:
+@pytest.mark.parametrize("reserve", [0, 64, 700])
+def test_t27_the_idle_tax_falls_and_rises_with_what_can_be_had_whatever_the_reserve(reserve: float) -> None:
+    policy = make("idle-tax")
+    states = []
+    for tick, spare in enumerate((1000, 90, 61, 39, 19, 9, 0, 21, 41, 61, 1000)):
+        view = make_view([1000 - spare], pool=1000, reserve=reserve, hi=800, used=[60], time_s=2 * tick)
+        states.append(policy.decide(replace(view, total_kib=(1000 + reserve) * MIB)).state)
+    fall, rise = ["high", "high", "high", "soft", "hard", "low"], ["low", "hard", "soft", "high", "high"]
+    assert states == fall + rise
+
+
+def test_t27_so_in_a_fenced_pool_that_is_full_idle_memory_is_taxed() -> None:
     view = make_view([352, 352, 396], pool=1100, reserve=64, hi=800, lo=160, used=[340, 60, 60])
-    for total, state in ((1540, "high"), (1700, "soft")):
-        allocation = make("idle-tax").decide(replace(view, total_kib=total * MIB))
-        assert allocation.state == state
+    assert view.free_kib > 0.04 * 1164 * MIB, "with the reserve, more than the soft mark"
+    said = make("idle-tax").decide(replace(view, total_kib=1164 * MIB))
+    assert said.state == "low"
+    assert in_mib(said.targets_kib)[1] < 352

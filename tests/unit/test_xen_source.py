@@ -103,11 +103,13 @@ def test_a_guest_that_has_said_nothing_is_unknown_in_all_it_would_say() -> None:
 
 def test_without_a_pool_the_guests_share_what_xen_has() -> None:
     assert Scene().source.view().pool_kib == (300 + 400 + 500 - 64) * MIB
+    assert Scene().source.view().total_kib == 2000 * MIB
 
 
 def test_the_guests_never_share_more_than_the_pool_however_much_xen_has() -> None:
     scene = Scene(pool_mib=900)
     assert scene.source.view().pool_kib == 900 * MIB
+    assert scene.source.view().total_kib == (900 + 64) * MIB
     scene.has("g1.xen", current_kib=450 * MIB)
     assert scene.source.view().pool_kib == 900 * MIB
     scene.host.free_kib = 100 * MIB
