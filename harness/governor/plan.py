@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.governor.health import Health
 from harness.governor.movement import Movement, Trust
-from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, grant
+from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, grant, or_0
 from harness.policies.base import Allocation, mib
 from harness.view import BoolArray, FloatArray, HostView
 
@@ -47,7 +47,7 @@ class Notes:
 
     def add(self, where: BoolArray, text: str, sizes_kib: FloatArray) -> None:
         """Add a text to some guests, `{}` standing for a size of each."""
-        for i in np.flatnonzero(where):
+        for i in where.nonzero()[0]:
             self._texts[i].append(text.format(mib(sizes_kib[i])))
 
     def of(self, i: int) -> str:
@@ -71,6 +71,7 @@ class Governor:
         self._movements: dict[str, Movement] = {}
         self._healths: dict[str, Health] = {}
         self._now_s = math.nan
+        self._judged: tuple[HostView | None, list[str | None]] = (None, [])
 
     def trust(self) -> dict[str, Trust]:
         """What is known of how each guest follows its targets, as plain data for the next governor."""
@@ -105,31 +106,32 @@ class Governor:
 
     def _left_out(self, view: HostView) -> list[str | None]:
         """Rules 4 and 5: per guest, why it takes no part; None for those that do."""
+        if view is self._judged[0]:
+            return self._judged[1]
         self._now_s = view.time_s
-        causes: list[str | None] = []
-        for name, current, age_s, total, paused in zip(
-            view.names, view.current_kib, view.age_s, view.mem_total_kib, view.paused, strict=True
-        ):
-            rest_s = self._movement(name).rests_until_s - view.time_s
-            if np.isnan(current):
-                causes.append("what it has is not known")
-            elif paused > 0:
-                causes.append("paused")
-            elif age_s > self.limits.stale_s:
-                causes.append(f"no sample for {age_s:.0f} s")
-            elif np.isnan(age_s) and np.isnan(total):
-                causes.append("no sample yet")
-            elif rest_s > 0:
-                causes.append(f"it did not follow its target; tried again in {rest_s:.0f} s")
-            else:
-                causes.append(None)
+        told = (column.tolist() for column in (view.current_kib, view.age_s, view.mem_total_kib, view.paused))
+        causes = [self._cause(name, *figures) for name, *figures in zip(view.names, *told, strict=True)]
+        self._judged = view, causes
         return causes
+
+    def _cause(self, name: str, current_kib: float, age_s: float, total_kib: float, paused: float) -> str | None:
+        """Why a guest takes no part; None if it does."""
+        if math.isnan(current_kib):
+            return "what it has is not known"
+        if paused > 0:
+            return "paused"
+        if age_s > self.limits.stale_s:
+            return f"no sample for {age_s:.0f} s"
+        if math.isnan(age_s) and math.isnan(total_kib):
+            return "no sample yet"
+        rest_s = self._movement(name).rests_until_s - self._now_s
+        return f"it did not follow its target; tried again in {rest_s:.0f} s" if rest_s > 0 else None
 
     def _wanted(self, view: HostView, asked: FloatArray, part: BoolArray, notes: Notes) -> tuple[FloatArray, BoolArray]:
         """Rules 1, 4 and 6: targets inside bounds and pool, and which guests starve in silence."""
         current = np.round(view.current_kib)
         least, most = bounds_kib(view, self.limits)
-        bounded = np.where(part, np.clip(asked, least, most), current)
+        bounded = np.where(part, np.minimum(np.maximum(asked, least), most), current)
         notes.add(bounded < asked, "its maximum is {}", bounded)
         notes.add((bounded > asked) & (bounded <= view.min_kib), "its minimum is {}", bounded)
         notes.add((bounded > asked) & (bounded > view.min_kib), "needs {} to live", bounded)
@@ -137,7 +139,7 @@ class Governor:
         starves = emergency > current
         notes.add(starves, "fell silent while in trouble: may have {}", emergency)
         wanted = np.where(starves, emergency, np.where(part, bounded, np.maximum(current, self._heading(view))))
-        pool = view.select(part).pool_kib - np.nansum((wanted - current)[~part])
+        pool = view.select(part).pool_kib - float(or_0((wanted - current)[~part]).sum())
         wanted[part] = fit(bounded[part], current[part], least[part], pool)
         notes.add(wanted < bounded, "the pool allows {}", wanted)
         return wanted, starves
@@ -145,16 +147,15 @@ class Governor:
     def _emergencies(self, view: HostView) -> FloatArray:
         """Rule 4: what the guests that fell silent while in trouble may have; NaN for all others."""
         targets = np.full(len(view), np.nan)
-        traffic = np.nan_to_num(view.swap_in_kib_s) + np.nan_to_num(view.swap_out_kib_s)
-        for i, name in enumerate(view.names):
-            health = self._healths.setdefault(name, Health())
-            if view.paused[i] > 0:
-                self._healths[name] = Health()  # its silence says nothing about how it is
-            elif view.age_s[i] > self.limits.stale_s:
-                share = self.limits.emergency_share
-                targets[i] = health.emergency_kib(view.current_kib[i], traffic[i], share)
-            else:
-                health.speaks(view.stall_some[i], traffic[i])
+        traffic = or_0(view.swap_in_kib_s) + or_0(view.swap_out_kib_s)
+        told = (column.tolist() for column in (view.paused, view.age_s, view.current_kib, view.stall_some, traffic))
+        for i, (name, paused, age_s, current, stall, moved) in enumerate(zip(view.names, *told, strict=True)):
+            if paused > 0 or name not in self._healths:
+                self._healths[name] = Health()  # the silence of a paused guest says nothing about how it is
+            if age_s > self.limits.stale_s and not paused > 0:
+                targets[i] = self._healths[name].emergency_kib(current, moved, self.limits.emergency_share)
+            elif not paused > 0:
+                self._healths[name].speaks(stall, moved)
         return targets
 
     def _carry_out(
@@ -178,12 +179,12 @@ class Governor:
         moves = (np.abs(wanted - heading) >= band) & ~stuck
         gives = moves & (wanted <= taken)
 
-        promised = view.promised_kib + np.nansum(taken - current)
-        free = np.nan_to_num(view.free_kib - view.reserve_kib - promised)
+        promised = view.promised_kib + float(or_0(taken - current).sum())
+        free = view.free_kib - view.reserve_kib - promised
         asks = np.where(moves & ~gives, wanted - taken, 0.0)
-        stall = np.minimum(np.nan_to_num(view.stall_some), 1.0)
+        stall = np.minimum(or_0(view.stall_some), 1.0)
         neediest = np.lexsort((-asks / np.maximum(current, 1.0), -stall, ~starves))
-        grants = grant(asks, band, max(0.0, float(free)), neediest)
+        grants = grant(asks, band, 0.0 if math.isnan(free) else max(0.0, free), neediest)
         still = stuck | (lifted & ~gives & (grants == 0))
         target = np.where(still, current, np.where(gives, wanted, taken + grants))
 
@@ -194,7 +195,7 @@ class Governor:
         notes.add((grants < asks) & (grants == 0), "{} must wait: Xen has nothing free above its reserve", asks)
         notes.add(lifted, "tried again: no longer capped at {}", current)
         steps = []
-        for i in (*np.flatnonzero(gives | still), *(i for i in neediest if grants[i] > 0)):
+        for i in (*(gives | still).nonzero()[0], *(i for i in neediest if grants[i] > 0)):
             step = Step(
                 guest=view.names[i],
                 from_kib=int(current[i]),
@@ -215,24 +216,26 @@ class Governor:
     def _caps(self, view: HostView, starves: BoolArray) -> dict[str, int]:
         """Rule 5: what the guests may have at most that are left alone, where Xen must be told."""
         caps = {}
-        for name, current, starving in zip(view.names, np.round(view.current_kib), starves, strict=True):
+        for name, current, starving in zip(view.names, np.round(view.current_kib).tolist(), starves, strict=True):
             movement = self._movement(name)
             rests = movement.rests_until_s > view.time_s and not starving
-            if rests and current > 0 and movement.cap(float(current)):
+            if rests and current > 0 and movement.cap(current):
                 caps[name] = int(current)
         return caps
 
     def _stuck(self, view: HostView, notes: Notes) -> BoolArray:
         """Rule 5: the guests that have now stood still for too long; they are capped at what they have."""
-        band = dead_band_kib(view.current_kib, self.limits)
         stuck = np.zeros(len(view), dtype=bool)
         shrinks = np.zeros(len(view), dtype=bool)
-        for i, name in enumerate(view.names):
+        told = (
+            column.tolist() for column in (view.paused, view.current_kib, dead_band_kib(view.current_kib, self.limits))
+        )
+        for i, (name, paused, current, band) in enumerate(zip(view.names, *told, strict=True)):
             movement = self._movement(name)
-            if view.paused[i] > 0:
+            if paused > 0:
                 movement.stand_still(view.time_s)
             shrinks[i] = movement.direction < 0
-            stuck[i] = not movement.follows(view.time_s, view.current_kib[i], band[i])
+            stuck[i] = not movement.follows(view.time_s, current, band)
         cannot = stuck & shrinks & (view.mem_available_kib <= self.limits.margin_kib)
         notes.add(
             cannot, "cannot give more, only {} are available to it: left alone and capped", view.mem_available_kib
@@ -242,7 +245,7 @@ class Governor:
 
     def _heading(self, view: HostView) -> FloatArray:
         """Where every guest is going, or where it is."""
-        sizes = zip(view.names, np.round(view.current_kib), strict=True)
+        sizes = zip(view.names, np.round(view.current_kib).tolist(), strict=True)
         return np.array([self._movement(name).heading_kib(size) for name, size in sizes])
 
     def _movement(self, name: str) -> Movement:

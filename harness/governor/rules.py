@@ -36,6 +36,11 @@ class Limits:
         return self.period_s * self.stale_periods
 
 
+def or_0(figures: FloatArray) -> FloatArray:
+    """The figures with 0 for what is not known: for sums to which the unknown adds nothing."""
+    return np.where(np.isnan(figures), 0.0, figures)
+
+
 def dead_band_kib(current: FloatArray, limits: Limits) -> FloatArray:
     """The smallest step worth a balloon's work, per guest."""
     return np.maximum(limits.dead_band_kib, limits.dead_band_share * current)
@@ -48,7 +53,7 @@ def bounds_kib(view: HostView, limits: Limits) -> tuple[FloatArray, FloatArray]:
     margin. Where its available memory is not known it does not shrink; where its bounds are not known it stays.
     """
     current = np.round(view.current_kib)
-    needed = np.maximum(current, np.nan_to_num(view.mem_total_kib)) - view.mem_available_kib + limits.margin_kib
+    needed = np.maximum(current, or_0(view.mem_total_kib)) - view.mem_available_kib + limits.margin_kib
     needed = np.zeros(len(view)) if limits.allow_swap else np.where(np.isnan(needed), current, needed)
     least = np.maximum(np.ceil(view.min_kib), np.ceil(np.minimum(needed, current)))
     known = view.min_kib <= view.max_kib
