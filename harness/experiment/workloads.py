@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,8 +28,13 @@ GIVEN: Mapping[str, str] = {
     "duration_s": "how long the trial lasts, in seconds",
     "seed": "the trial's seed: the same for every policy of a block",
     "dir": "the folder in the guest that holds the workload's files",
+    "data": "the folder in the guest for what preparing makes and a run writes; other preparations, another folder",
 }
 """Placeholders that every command may use beside the workload's own parameters."""
+
+WORKLOAD_DIR = "/usr/local/lib/ballast/workloads"
+DATA_DIR = "/var/lib/ballast"
+"""`{dir}` in every guest, and what `{data}` lies in."""
 
 TYPES: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -79,6 +86,8 @@ class Workload(Model):
     """The first is the headline. None: the guest is there for the others' sake."""
     likes_mib: float | str
     """Memory with which it is unhindered: a number, or a sum such as `"{footprint_mib} + 24"`."""
+    disk_mib: float | str = 0
+    """What its packages and its data take on the guest's disk: a number, or such a sum."""
     time_limit_s: float | None = None
     """For a fixed amount of work: after this it has failed. None: it ends by itself after `duration_s`."""
     simulator: Mapping[str, Any] = {}
@@ -99,19 +108,30 @@ class Workload(Model):
 
     def command(self, values: Mapping[str, Value], *, duration_s: float, seed: int, directory: str) -> Argv:
         """Return the command of a run. Every placeholder becomes (part of) a single item, whatever it holds."""
-        known = self.fill(values) | {"duration_s": duration_s, "seed": seed, "dir": directory}
+        given = {"duration_s": duration_s, "seed": seed, "dir": directory, "data": self.data(values)}
+        known = self.fill(values) | given
         return tuple(_filled(item, known) for item in self.run)
 
-    def preparations(self, values: Mapping[str, Value], *, seed: int, directory: str) -> tuple[Argv, ...]:
+    def preparations(self, values: Mapping[str, Value], *, directory: str) -> tuple[Argv, ...]:
         """Return the commands that make ready what a run needs."""
-        known = self.fill(values) | {"seed": seed, "dir": directory}
+        return self._prepared(values, directory, self.data(values))
+
+    def data(self, values: Mapping[str, Value]) -> str:
+        """Return the folder for what preparing makes: the same for the same preparations only."""
+        prepared = json.dumps(self._prepared(values, "", ""))
+        return f"{DATA_DIR}/{self.name}-{hashlib.sha256(prepared.encode()).hexdigest()[:8]}"
+
+    def _prepared(self, values: Mapping[str, Value], directory: str, data: str) -> tuple[Argv, ...]:
+        known = self.fill(values) | {"dir": directory, "data": data}
         return tuple(tuple(_filled(item, known) for item in argv) for argv in self.prepare)
 
     def wanted_mib(self, values: Mapping[str, Value]) -> float:
         """Return the memory in MiB with which it is unhindered."""
-        if not isinstance(self.likes_mib, str):
-            return self.likes_mib
-        return math.fsum(float(_filled(term.strip(), self.fill(values))) for term in self.likes_mib.split("+"))
+        return _sum(self.likes_mib, self.fill(values))
+
+    def taken_mib(self, values: Mapping[str, Value]) -> float:
+        """Return what it takes on the guest's disk, in MiB."""
+        return _sum(self.disk_mib, self.fill(values))
 
     def modelled(self, values: Mapping[str, Value]) -> dict[str, Any]:
         """Return the words of its model in the simulator; `"{footprint_mib} + 24"` is a number there."""
@@ -135,26 +155,33 @@ class Workload(Model):
 
     def _placeholder_faults(self) -> Iterator[Problem]:
         own = {*self.parameters}
-        wanted = _placeholders(str(self.likes_mib))
         prepare = _placeholders(*(item for argv in self.prepare for item in argv))
         run = _placeholders(*self.run)
+        sums = {key: _placeholders(str(getattr(self, key))) for key in ("likes_mib", "disk_mib")}
         places = {
             "run": (run, own | {*GIVEN}),
-            "prepare": (prepare, own | {*GIVEN} - {"duration_s"}),
-            "likes_mib": (wanted, own),
+            "prepare": (prepare, own | {"dir", "data"}),
+            **{key: (used, own) for key, used in sums.items()},
         }
         for place, (used, known) in places.items():
             for name in sorted(used - known):
                 yield (place,), f"{{{name}}} is no parameter; {instead(name, known)}"
         for name in sorted(own & {*GIVEN}):
             yield ("parameters", name), "is given by the trial; choose another name"
-        for name in sorted(own - run - prepare - wanted - _placeholders(json.dumps(dict(self.simulator), default=str))):
+        simulated = _placeholders(json.dumps(dict(self.simulator), default=str))
+        for name in sorted(own - run - prepare - simulated - {*chain(*sums.values())}):
             yield ("parameters", name), "is used nowhere; put it into run or remove it"
-        if wanted <= own:
-            try:
-                self.wanted_mib({})
-            except ValueError:
-                yield ("likes_mib",), 'must be a number or a sum such as "{footprint_mib} + 24"'
+        for key, used in sums.items():
+            if used <= own:
+                try:
+                    _sum(getattr(self, key), self.fill({}))
+                except ValueError:
+                    yield (key,), 'must be a number or a sum such as "{footprint_mib} + 24"'
+
+
+def _sum(said: float | str, values: Mapping[str, Value]) -> float:
+    terms = said.split("+") if isinstance(said, str) else (said,)
+    return math.fsum(float(_filled(str(term).strip(), values)) for term in terms)
 
 
 def _placeholders(*texts: str) -> set[str]:
