@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.experiment.config import load_experiment
-from harness.experiment.workloads import load_workloads
+from harness.experiment.needs import library_of
 from harness.lab import access, shape
 from harness.lab.image import LabError
 from harness.lab.lab import Lab
@@ -25,8 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="The lab: a real Xen host with gues
 def lab_of(experiment_name: str) -> tuple[Lab, shape.Shape]:
     """The lab that an experiment needs."""
     experiment = load_experiment(experiment_name)
-    workloads = load_workloads(names=[guest.workload for guest in experiment.envelope().guests])
-    wanted = shape.of(experiment, workloads.values())
+    wanted = shape.of(experiment, library_of(experiment))
     return Lab.of(wanted), wanted
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,8 @@ from harness import doctor
 from harness.experiment import runner, site
 from harness.experiment.config import find, load_experiment
 from harness.experiment.document import Document
-from harness.experiment.workloads import load_workloads
+from harness.experiment.needs import library_of
+from harness.experiment.needs import needs as needed
 from harness.owner import on_death, playbook_pid
 from harness.progress import Progress
 from harness.records import RecordsError
@@ -88,20 +90,9 @@ def report(
 
 @app.command()
 def needs(experiment: Annotated[str, typer.Argument(help="name or path of the experiment")]) -> None:
-    """Print as JSON what each guest's workload needs to be installed; the playbook asks for this."""
-    guests = load_experiment(experiment).envelope().guests
-    library = load_workloads(names=[guest.workload for guest in guests])
-    print(
-        json.dumps(
-            {
-                guest.name: {
-                    "packages": list(library[guest.workload].packages),
-                    "files": list(library[guest.workload].files),
-                }
-                for guest in guests
-            }
-        )
-    )
+    """Print as JSON what each guest's workload needs to be installed and prepared; the playbook asks for this."""
+    wanted = load_experiment(experiment)
+    print(json.dumps({guest: asdict(need) for guest, need in needed(wanted, library_of(wanted)).items()}))
 
 
 def stop_with_playbook() -> None:

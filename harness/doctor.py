@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.experiment.config import Experiment
 from harness.experiment.document import Document
-from harness.experiment.workloads import load_workloads
+from harness.experiment.needs import library_of
 from harness.lab import deep, shape
 from harness.lab.image import LabError, cache_root
 from harness.lab.lab import Lab, require_memory
@@ -67,10 +67,9 @@ def examine_lab(experiment: Experiment, file: Document) -> Iterator[Finding]:
 
 
 def _shape(experiment: Experiment, file: Document) -> shape.Shape:
-    workloads = load_workloads(names=[guest.workload for guest in experiment.envelope().guests])
     key = "guests"
     try:
-        wanted = shape.of(experiment, workloads.values())
+        wanted = shape.of(experiment, library_of(experiment))
         key = "pool_mib"
         require_memory(wanted)
     except LabError as error:

@@ -17,7 +17,7 @@ from harness.experiment.connection import KIB_PER_MIB, Connection, connected, in
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
 from harness.experiment.sweep import Guest as GuestConfig
-from harness.experiment.workloads import Workload
+from harness.experiment.workloads import WORKLOAD_DIR, Workload
 from harness.governor import Governor, Limits
 from harness.policies import Policy
 from harness.records import Stamp, TrialRow, TrialWriter
@@ -46,7 +46,6 @@ COUNTERS = {
     "oom_kills": "oom_kills",
 }
 """Column of the trial's rows → what the guest's samples call it."""
-WORKLOAD_DIR = "/usr/local/lib/ballast/workloads"
 
 Watch = Callable[[str], None]
 

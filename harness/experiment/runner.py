@@ -10,10 +10,11 @@ from typing import Any
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.experiment.live import LiveTrial
+from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial, plan
 from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.site import Site
-from harness.experiment.workloads import Workload, load_workloads
+from harness.experiment.workloads import Workload
 from harness.lab import access
 from harness.lab.lab import Lab
 from harness.policies import SIMULATED
@@ -36,8 +37,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Do
         ConnectionFailed: the Xen host cannot even be asked what it is.
         LabError: the lab went away.
     """
-    levels = experiment.levels()
-    workloads = load_workloads(names=[guest.workload for level in levels for guest in level.guests])
+    workloads = library_of(experiment)
     folder = open_run(experiment, out, BACKEND, lambda: _told_by(experiment, site))
     ended = folder.finished()
     trials = [trial for trial in plan(experiment) if trial.policy.name not in SIMULATED]

@@ -180,8 +180,7 @@ class Workload(Model):
 
 
 def _sum(said: float | str, values: Mapping[str, Value]) -> float:
-    terms = said.split("+") if isinstance(said, str) else (said,)
-    return math.fsum(float(_filled(str(term).strip(), values)) for term in terms)
+    return math.fsum(map(float, _filled(str(said), values).split("+")))
 
 
 def _placeholders(*texts: str) -> set[str]:
@@ -191,11 +190,10 @@ def _placeholders(*texts: str) -> set[str]:
 def _word(value: object, values: Mapping[str, Value]) -> object:
     if not isinstance(value, str):
         return value
-    filled = _filled(value, values)
     try:
-        return math.fsum(float(term) for term in filled.split("+"))
+        return _sum(value, values)
     except ValueError:
-        return filled
+        return _filled(value, values)
 
 
 def _filled(item: str, values: Mapping[str, Value]) -> str:

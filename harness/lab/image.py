@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.experiment.needs import Preparation
 from harness.lab import kernel
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,8 @@ class ImageSpec:
     suite: str = "bookworm"
     packages: tuple[str, ...] = PACKAGES
     size_mib: int = 3072
+    preparations: tuple[Preparation, ...] = ()
+    """Of workloads. Done here, at this machine's own speed, they need not be done in every guest under emulation."""
     mirrors: tuple[str, ...] = ()
     """Lines for mmdebstrap; empty: its default for the suite."""
 
@@ -48,7 +51,7 @@ class ImageSpec:
         """Sixteen hex digits that change whenever the image would."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
         files = sorted(path for path in FILES.rglob("*") if path.is_file())
-        for path in [Path(kernel.__file__), *files, *sorted(SOURCES.glob("*.py"))]:
+        for path in [Path(kernel.__file__), *files, *sources()]:
             digest.update(f"{path.name}\0".encode() + path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -121,6 +124,7 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ballast-lab", "-f", out / name], check=True
         )
     (out / "size").write_text(f"{spec.size_mib}M")
+    (out / "prepare").write_text("\n".join(_prepared(spec)))
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEAN]
     hooks = [f"--customize-hook={hook}" for hook in _hooks(out)]
     packages = f"--include={','.join(spec.packages)}"
@@ -144,15 +148,29 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
         )
 
 
+def sources() -> list[Path]:
+    """What we wrote of the workloads ourselves."""
+    return sorted(path for path in SOURCES.iterdir() if path.suffix in (".java", ".py"))
+
+
+def _prepared(spec: ImageSpec) -> Iterator[str]:
+    """The shell script that makes ready what the role would: its marks tell the role that it has nothing to do."""
+    yield "set -e"
+    for preparation in spec.preparations:
+        yield shlex.join(["mkdir", "-p", preparation.data])
+        yield from map(shlex.join, preparation.commands)
+        yield shlex.join(["touch", preparation.stamp])
+
+
 def _hooks(out: Path) -> list[str]:
     """What mmdebstrap does with the finished tree. Without root its hooks cannot read our files: it carries them."""
     carried = [FILES / "customize-image", FILES / "initramfs-init", Path(kernel.__file__)]
-    carried += [out / name for name in ("id_ed25519.pub", "ssh_host_ed25519_key", "size")]
+    carried += [out / name for name in ("id_ed25519.pub", "ssh_host_ed25519_key", "size", "prepare")]
     made = ("base.qcow2", "xen", "vmlinux", "initramfs")
     return [
         'mkdir -p "$1/ballast-lab/out" "$1/ballast-lab/workloads"',
         shlex.join(["copy-in", str(FILES / "rootfs"), *map(str, carried), "/ballast-lab"]),
-        shlex.join(["copy-in", *map(str, sorted(SOURCES.glob("*.py"))), "/ballast-lab/workloads"]),
+        shlex.join(["copy-in", *map(str, sources()), "/ballast-lab/workloads"]),
         'sh "$1/ballast-lab/customize-image" "$1"',
         *(shlex.join(["download", f"/ballast-lab/out/{name}", str(out / name)]) for name in made),
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from harness.experiment.config import Experiment
+from harness.experiment.needs import disk_mib, needs
 from harness.experiment.workloads import Workload
 from harness.lab.image import PACKAGES, PROJECT, ImageSpec, LabError
 from harness.lab.qemu import DOM0_MIB, PER_GUEST_MIB, XEN_MIB
@@ -17,6 +19,9 @@ ROLES = ("xen_host", "xen_guest", "workload")
 
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 """Folders of tools, which change nothing about a lab."""
+SYSTEM_MIB = 3072
+STEP_MIB = 1024
+"""A disk's size: what every machine has, and what the workloads take in steps, so that similar sets share an image."""
 MOST_GUESTS = 12
 """Each guest has two disks, and the emulated machine takes 28 devices."""
 
@@ -57,13 +62,19 @@ class Shape:
         return digest.hexdigest()[:12]
 
 
-def of(experiment: Experiment, workloads: Iterable[Workload]) -> Shape:
-    """The lab that `experiment` needs, with the packages of its workloads in the image.
+def of(experiment: Experiment, library: Mapping[str, Workload]) -> Shape:
+    """The lab that `experiment` needs, with what its workloads need in the image.
 
     Raises:
         LabError: it has more guests than QEMU's machine has places for disks.
 
     """
+    needed = needs(experiment, library).values()
+    image = ImageSpec(
+        packages=tuple(sorted({*PACKAGES, *(package for need in needed for package in need.packages)})),
+        size_mib=SYSTEM_MIB + STEP_MIB * math.ceil(disk_mib(experiment, library) / STEP_MIB),
+        preparations=tuple(dict.fromkeys(each for need in needed for each in need.preparations)),
+    )
     experiment = experiment.envelope()
     if len(experiment.guests) > MOST_GUESTS:
         said = f"{experiment.name} has {len(experiment.guests)} guests and the lab has room for {MOST_GUESTS}"
@@ -72,7 +83,4 @@ def of(experiment: Experiment, workloads: Iterable[Workload]) -> Shape:
         GuestShape(name=guest.name, initial_mib=guest.initial_mib, max_mib=guest.max_mib, swap_mib=guest.max_mib)
         for guest in experiment.guests
     )
-    wanted = {package for workload in workloads for package in workload.packages}
-    packages = tuple(sorted({*PACKAGES, *wanted}))
-    image = ImageSpec(packages=packages)
     return Shape(guests=guests, pool_mib=experiment.pool_mib, reserve_mib=experiment.reserve_mib, image=image)

@@ -13,8 +13,8 @@ import pytest
 
 from harness import policies
 from harness.balancer import tick
-from harness.experiment.live import WORKLOAD_DIR
 from harness.experiment.signals import Signal, aging_s, swap_trace, window_s
+from harness.experiment.workloads import WORKLOAD_DIR
 from harness.governor import Governor, Limits
 from harness.xen.client import GuestClient, no_events
 from harness.xen.host import XenHost
