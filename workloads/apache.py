@@ -54,9 +54,10 @@ def answers(port: int) -> bool:
 def write_pages(folder: Path, pages: int, page_kib: int) -> None:
     """Write the pages, each with its own text."""
     (folder / "pages").mkdir()
+    size = 1024 * page_kib
     for number in range(pages):
         text = f"<p>page {number}</p>\n".encode()
-        (folder / "pages" / f"{number}.html").write_bytes((text * (1 + 1024 * page_kib // len(text)))[: 1024 * page_kib])
+        (folder / "pages" / f"{number}.html").write_bytes((text * (1 + size // len(text)))[:size])
 
 
 def requests_in(said: str, page_kib: int) -> int:

@@ -1,4 +1,4 @@
-"""Reads random blocks of a set of files with fio, at a pace: how much of them the guest can keep in its page cache decides.
+"""Reads random blocks of files with fio: how much of them the guest can keep in its page cache decides.
 
 `prepare` writes the files. A run reads them through the page cache, as programs do.
 

@@ -1,4 +1,4 @@
-"""Compiles a fixed part of the Linux kernel, of its smallest configuration, in phases: a list of objects of one folder each.
+"""Compiles a fixed part of the Linux kernel, in its smallest configuration: objects of one folder in each phase.
 
 `prepare` unpacks that part of the distribution's kernel source, configures it and compiles what every object needs
 before. A run compiles the objects anew, with the kernel's own make.
@@ -15,7 +15,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from programs import END_S, Failed, Program, ask, conclude, scratch
+from programs import Failed, Program, ask, conclude, scratch
 from touching import Run
 
 PHASES = {  # there in Linux 6.1 to 6.12, whatever is configured
@@ -39,7 +39,9 @@ MAKE = ["unshare", "--pid", "--kill-child", "--", "make"]
 
 def source() -> Path:
     """Return the newest kernel source of the distribution. Raises Failed when there is none."""
-    found = sorted(Path("/usr/src").glob("linux-source-*.tar.*")) + sorted(Path("/usr/src").glob("linux-source-*/*.tar.*"))
+    found = sorted(Path("/usr/src").glob("linux-source-*.tar.*")) + sorted(
+        Path("/usr/src").glob("linux-source-*/*.tar.*")
+    )
     if not found:
         raise Failed("there is no linux-source-*.tar.* in /usr/src; the workload's packages are missing")
     return found[-1]
@@ -58,7 +60,10 @@ def prepare(data: str) -> Mapping[str, float]:
     archive = source()
     root = archive.name.partition(".tar")[0]
     parts = [f"{root}/{part}" for part in PARTS]
-    ask(["tar", "-xf", str(archive), "-C", str(tree), "--strip-components=1", "--wildcards", *parts], timeout_s=PREPARE_S)
+    ask(
+        ["tar", "-xf", str(archive), "-C", str(tree), "--strip-components=1", "--wildcards", *parts],
+        timeout_s=PREPARE_S,
+    )
     for target in ("tinyconfig", "prepare"):
         ask(["make", "-s", "-C", str(tree), target], timeout_s=PREPARE_S)
     return {"files": sum(1 for _ in tree.rglob("*"))}

@@ -161,7 +161,6 @@ class LiveTrial:
         limits = Limits(period_s=self.experiment.period_s, allow_swap=True)
         shadows = Shadows({choice.label: choice.make() for choice in self.experiment.shadows}, self._tell)
         began_s = time.monotonic()
-        until_s = began_s + self.experiment.duration_s + GRACE_S
 
         def record(tick: Tick) -> None:
             self.writer.tick(
@@ -173,11 +172,11 @@ class LiveTrial:
 
         balance(
             source, host, policy, Governor(limits), clock=SystemClock(), period_s=self.experiment.period_s,
-            record=record, go_on=lambda: self._working() and time.monotonic() < until_s,
+            record=record, go_on=self._working,
         )  # fmt: skip
         for work in self._works:
             if work.process and not work.process.ended:
-                work.fault = f"it had not ended {GRACE_S:.0f} s after the trial's time"
+                work.fault = f"it had not ended after {self._limit_s(work):.0f} s"
 
     def _stop_work(self) -> None:
         """Whatever ends the trial, no workload of it goes on in a guest."""
@@ -191,7 +190,12 @@ class LiveTrial:
         self.writer.event(event, guest=guest or None, detail=detail)
 
     def _working(self) -> bool:
-        return any(work.process is not None and not work.process.ended for work in self._works)
+        now_s = time.monotonic()
+        running = [(work, work.process) for work in self._works if work.process and not work.process.ended]
+        return any(now_s < process.started_s + self._limit_s(work) for work, process in running)
+
+    def _limit_s(self, work: Work) -> float:
+        return min(self.experiment.duration_s + GRACE_S, work.workload.time_limit_s or math.inf)
 
     def _note_movement(self, tick: Tick) -> None:
         for work in self._works:
@@ -239,8 +243,10 @@ class LiveTrial:
             return "ok", ""
         last = process.stderr.decode(errors="replace").strip().splitlines()[-3:]
         said = " | ".join(last) or "it said nothing"
-        if process.exit_status == KILLED and (self._counters(work)["oom_kills"] or 0) > 0:
-            return "oom", f"the guest's kernel killed it for want of memory; {said}"
+        if (self._counters(work)["oom_kills"] or 0) > 0:  # it, or what it had started
+            return "oom", f"the guest's kernel killed for want of memory; exit {process.exit_status}: {said}"
+        if process.exit_status == KILLED:
+            return "failed", f"it was killed, and not for want of memory: {said}"
         return "failed", f"exit {process.exit_status}: {said}"
 
     def _counters(self, work: Work) -> dict[str, float | None]:

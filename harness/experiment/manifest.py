@@ -28,8 +28,8 @@ PACKAGES = (
 )
 
 
-def manifest(run: str, experiment: Experiment, backend: str, xen: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a run that begins now; `xen` is what the backend tells of itself."""
+def manifest(run: str, experiment: Experiment, backend: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that begins now; `told` is what the backend tells of itself and its guests."""
     return {
         "run": run,
         "backend": backend,
@@ -46,7 +46,8 @@ def manifest(run: str, experiment: Experiment, backend: str, xen: Mapping[str, A
             "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
             "clocksource": _read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         },
-        "xen": dict(xen),
+        "workloads": told.get("workloads", {}),
+        "xen": {key: value for key, value in told.items() if key != "workloads"},
     }
 
 

@@ -53,8 +53,8 @@ def needs(experiment: Experiment, library: Mapping[str, Workload], folder: Path 
 def disk_mib(experiment: Experiment, library: Mapping[str, Workload]) -> float:
     """Return what all that the guests run takes on a disk that holds all of it."""
     guests = [guest for level in experiment.levels() for guest in level.guests]
-    taken = {(work := library[guest.workload]).data(guest.parameters): work.taken_mib(guest.parameters) for guest in guests}
-    return sum(taken.values())
+    works = [(library[guest.workload], guest.parameters) for guest in guests]
+    return sum({work.data(values): work.taken_mib(values) for work, values in works}.values())
 
 
 def _need(guests: list[Guest], library: Mapping[str, Workload], folder: Path) -> Need:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.experiment.live import LiveTrial
-from harness.experiment.needs import library_of
+from harness.experiment.needs import library_of, needs
 from harness.experiment.plan import Trial, plan
 from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.site import Site
@@ -20,7 +21,7 @@ from harness.lab.lab import Lab
 from harness.policies import SIMULATED
 from harness.progress import Progress
 from harness.records import RunFolder, TrialKey, TrialRow, TrialWriter
-from harness.xen.describe import describe
+from harness.xen.describe import describe, installed
 
 BACKEND = "xen"
 OVERHEAD_S = 15.0
@@ -34,11 +35,11 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Do
 
     Raises:
         ConfigError: guests are to behave as only simulated ones do, or want more memory than the host has.
-        ConnectionFailed: the Xen host cannot even be asked what it is.
+        ConnectionFailed: the Xen host or a guest cannot even be asked what it is.
         LabError: the lab went away.
     """
     workloads = library_of(experiment)
-    folder = open_run(experiment, out, BACKEND, lambda: _told_by(experiment, site))
+    folder = open_run(experiment, out, BACKEND, lambda: _told_by(experiment, workloads, site))
     ended = folder.finished()
     trials = [trial for trial in plan(experiment) if trial.policy.name not in SIMULATED]
     todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
@@ -99,8 +100,8 @@ def restore(lab: Lab, writer: TrialWriter) -> None:
     writer.event("lab_restored")
 
 
-def _told_by(experiment: Experiment, site: Site) -> dict[str, Any]:
-    """What the host says of itself, once it is clear that the experiment can run on it."""
+def _told_by(experiment: Experiment, workloads: Mapping[str, Workload], site: Site) -> dict[str, Any]:
+    """What host and guests say of themselves, once it is clear that the experiment can run on them."""
     for guest in (guest for level in experiment.levels() for guest in level.guests):
         if guest.behaviour is not None:
             said = f"guest {guest.name} has a behaviour, which only simulated guests can have"
@@ -111,7 +112,15 @@ def _told_by(experiment: Experiment, site: Site) -> dict[str, Any]:
     if total_mib and wanted_mib > total_mib:
         said = f"pool_mib + reserve_mib is {wanted_mib}, and the Xen host has {total_mib} MiB in all; lower pool_mib"
         raise ConfigError(f"experiment {experiment.name}: {said}")
-    return told | _lab_facts(site)
+    return told | _lab_facts(site) | {"workloads": _versions(experiment, workloads, site)}
+
+
+def _versions(experiment: Experiment, workloads: Mapping[str, Workload], site: Site) -> dict[str, dict[str, str]]:
+    """Guest → its workloads' packages and what they depend on → the version that is really installed there."""
+    needed = needs(experiment, workloads)
+    with ThreadPoolExecutor(len(site.guests)) as pool:
+        found = pool.map(lambda machine: installed(machine, needed[machine.name].packages), site.guests)
+        return dict(zip((machine.name for machine in site.guests), found, strict=True))
 
 
 def _lab_facts(site: Site) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Workload(Model):
 
     def command(self, values: Mapping[str, Value], *, duration_s: float, seed: int, directory: str) -> Argv:
         """Return the command of a run. Every placeholder becomes (part of) a single item, whatever it holds."""
-        given = {"duration_s": duration_s, "seed": seed, "dir": directory, "data": self.data(values)}
+        given: dict[str, Value] = {"duration_s": duration_s, "seed": seed, "dir": directory, "data": self.data(values)}
         known = self.fill(values) | given
         return tuple(_filled(item, known) for item in self.run)
 
