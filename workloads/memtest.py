@@ -1,8 +1,8 @@
 """Lets memtester write patterns into memory and compare, and counts what it finds wrong.
 
-memtester is kept from locking its memory, so that the kernel can swap it and the balloon can take what it leaves: a page
-that came back with other content than it left with is what this is to find. The tests named by the mask follow each
-other, loop after loop, until the deadline.
+memtester is kept from locking its memory, so that the kernel can swap it and the balloon can take what it leaves: this
+is to find a page that came back with other content than it left with. The tests named by the mask follow each other,
+loop after loop, until the deadline.
 
 The result: `tests_per_s`, finished tests per second; `errors`, comparisons that failed.
 """

@@ -1,7 +1,7 @@
 """Runs pgbench's transactions, which are those of TPC-B, against a PostgreSQL of its own.
 
-`prepare` makes the database once; a run works on it where it is, and leaves a database that is as good as new but for the
-history. The server listens on a socket in the run's folder only.
+`prepare` makes the database once; a run works on it where it is, and leaves it as good as new but for the history. The
+server listens on a socket in the run's folder only.
 
 The result: `tps`, transactions per second, as the database itself counts them in its history; asked for at a pace, so
 that time is left over while memory is ample. Afterwards branches, tellers and history must agree on the money, and

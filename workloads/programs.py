@@ -1,7 +1,7 @@
 """Other people's programs in a workload: started so that none outlives us, waited for, driven, taken down.
 
-Runs on the guest's own Python (3.9 or newer) with nothing but its standard library. A guest that thrashes is slow in all
-of it: what is waited for may take as long as the run lasts, and what follows the run has its own limits.
+Runs on the guest's own Python (3.9 or newer) with nothing but its standard library. A guest that thrashes is slow in
+all of it: what is waited for may take as long as the run lasts, and what follows the run has its own limits.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class Program:
     def failure(self) -> Failed:
         """How it ended and what it said last."""
         last = " | ".join(self.said.strip().splitlines()[-LAST_LINES:]) or "it said nothing"
-        how = f"was killed by signal {-self.status}" if (self.status or 0) < 0 else f"ended with {self.status}"
+        status = self.status or 0
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
         return Failed(f"{self.name} {how}: {last}")
 
     def end(self, number: int = signal.SIGTERM) -> None:
