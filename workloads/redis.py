@@ -42,6 +42,10 @@ class Client:
             return True
         return False
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._socket.close()
+
     def send(self, requests: Sequence[Sequence[bytes]]) -> None:
         """Send requests together."""
         data = memoryview(b"".join(map(encoded, requests)))
@@ -126,8 +130,8 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
         path = folder / "redis.sock"
         options = {"port": "0", "unixsocket": str(path), "save": "", "appendonly": "no", "dir": str(folder)}
         argv = ["redis-server", *(word for key, value in options.items() for word in (f"--{key}", value))]
-        client = Client(path, run)
-        with serving(Program(argv, folder / "server.log"), run, client.ready):
+        server = Program(argv, folder / "server.log")
+        with contextlib.closing(Client(path, run)) as client, serving(server, run, client.ready):
             figures = drive(run, client, arguments)
             require_keys(path, arguments.keys)
             return figures
@@ -135,16 +139,17 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
 
 def require_keys(path: Path, keys: int) -> None:
     """Raise Failed when the server does not have every key, or does not say so in time."""
-    client = Client(path, Run(CHECK_S))  # the run's own connection may have answers on their way
     try:
-        while not client.ready():
-            time.sleep(POLL_S)
-        client.send([(b"DBSIZE",)])
-        said = client.reply()
+        # The run's own connection may have answers on their way.
+        with contextlib.closing(Client(path, Run(CHECK_S))) as client:
+            while not client.ready():
+                time.sleep(POLL_S)
+            client.send([(b"DBSIZE",)])
+            said = client.reply()
     except Over:
         raise Failed(f"redis did not say within {CHECK_S:.0f} s how many keys it has") from None
     if said != b":%d" % keys:
-        raise Failed(f"redis has {said.decode()} keys, and {keys} were written")
+        raise Failed(f"redis has {said[1:].decode()} keys, and {keys} were written")
 
 
 def drive(run: Run, client: Client, arguments: argparse.Namespace) -> Mapping[str, float]:

@@ -11,6 +11,7 @@ import yaml
 from harness.experiment.document import ConfigError
 from harness.experiment.metrics import Metric
 from harness.experiment.workloads import Parameter, Workload, load_workload, load_workloads
+from harness.simulator.loads import load_of
 
 GOOD: dict[str, Any] = {
     "name": "spin",
@@ -32,7 +33,24 @@ def load(folder: Path, **changes: object) -> Workload:
 
 
 def test_workloads_that_we_ship_are_valid() -> None:
-    assert {"idle", "mono", "random"} <= load_workloads().keys()
+    real = {
+        "7zip",
+        "apache",
+        "bank-h2",
+        "file-scan",
+        "john",
+        "kernel-build",
+        "memtest",
+        "pgbench",
+        "redis",
+        "warehouse",
+    }
+    assert load_workloads().keys() == {"idle", "mono", "random"} | real
+
+
+@pytest.mark.parametrize("name", load_workloads())
+def test_the_simulator_has_a_model_of_every_workload(name: str) -> None:
+    load_of(load_workloads(names=[name])[name].modelled({}), "")
 
 
 def test_placeholders_become_part_of_single_items(tmp_path: Path) -> None:
@@ -43,8 +61,21 @@ def test_placeholders_become_part_of_single_items(tmp_path: Path) -> None:
 
 
 def test_preparations_are_filled_like_the_run(tmp_path: Path) -> None:
-    workload = load(tmp_path, prepare=[["mkdir", "-p", "{dir}"], ["fill", "{mib}", "{seed}"]])
-    assert workload.preparations({}, seed=3, directory="/d") == (("mkdir", "-p", "/d"), ("fill", "10", "3"))
+    workload = load(tmp_path, prepare=[["{dir}/make", "{data}"], ["fill", "{mib}"]], run=["spin", "{data}", "{word}"])
+    data = workload.data({})
+    assert workload.preparations({}, directory="/d") == (("/d/make", data), ("fill", "10"))
+    assert workload.command({}, duration_s=1, seed=1, directory="/d")[1] == data
+
+
+def test_other_preparations_are_made_in_another_folder(tmp_path: Path) -> None:
+    workload = load(tmp_path, prepare=[["fill", "{mib}"]], run=["spin", "{word}"])
+    assert workload.data({"mib": 7}) != workload.data({}) == workload.data({"mib": 10, "word": "other"})
+    assert workload.data({}).startswith("/var/lib/ballast/spin-")
+
+
+def test_the_room_it_takes_on_the_disk_follows_its_parameters(tmp_path: Path) -> None:
+    assert load(tmp_path, disk_mib="{mib} + 30").taken_mib({"mib": 12}) == 42
+    assert load(tmp_path).taken_mib({}) == 0
 
 
 def test_parameters_left_out_have_their_defaults(tmp_path: Path) -> None:
@@ -66,6 +97,8 @@ def test_the_memory_it_likes_follows_its_parameters(tmp_path: Path) -> None:
         ({"run": ["spin", "{mib}"]}, "parameters.word: is used nowhere; put it into run or remove it"),
         ({"prepare": [["wait", "{duration_s}"]]}, "prepare: {duration_s} is no parameter"),
         ({"likes_mib": "a lot"}, "likes_mib: must be a number or a sum"),
+        ({"prepare": [["fill", "{seed}"]]}, "prepare: {seed} is no parameter"),
+        ({"disk_mib": "much"}, "disk_mib: must be a number or a sum"),
         ({"likes_mib": "{mbi}"}, "likes_mib: {mbi} is no parameter; did you mean mib?"),
         ({"files": ["none.py"]}, "files[0]: there is no file none.py"),
         ({"files": ["../spin.yml"]}, "files[0]: there is no file ../spin.yml"),
