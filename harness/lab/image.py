@@ -29,6 +29,8 @@ PACKAGES = (
 
 LEAN = ("doc", "man", "locale", "info")
 """Parts of /usr/share that no machine of the lab reads."""
+MANUALS = 'mkdir -p "$1"/usr/share/man/man1 "$1"/usr/share/man/man7'
+"""Folders that Java and PostgreSQL make links in."""
 
 
 class LabError(RuntimeError):
@@ -128,7 +130,8 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEAN]
     hooks = [f"--customize-hook={hook}" for hook in _hooks(out)]
     packages = f"--include={','.join(spec.packages)}"
-    command = ["mmdebstrap", "--variant=minbase", packages, *excludes, *hooks, "--format=null", spec.suite, "-"]
+    options = ["--variant=minbase", packages, *excludes, f"--setup-hook={MANUALS}", *hooks, "--format=null"]
+    command = ["mmdebstrap", *options, spec.suite, "-"]
     environment = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}  # mke2fs, on a user's path
     log = cache_root() / "image-build.log"
     with subprocess.Popen(

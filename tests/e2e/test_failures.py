@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,20 @@ def test_too_much_for_memory_and_swap_is_an_oom_and_a_refused_parameter_a_failur
 
 
 def test_a_workload_that_somebody_kills_is_a_failure_that_says_so(lived: Lived, tmp_path: Path) -> None:
-    def kill() -> None:
-        lived.ask("g1", "sh", "-c", "'until pkill -KILL -f mono.py; do sleep 1; done'")
+    over = threading.Event()
 
-    killer = threading.Timer(20, kill)  # when the lab is back at its snapshot, and g1's work may begin any moment
+    def kill() -> None:
+        while not over.wait(2):  # until the lab is back at its snapshot, and g1's work has begun
+            with suppress(subprocess.SubprocessError):
+                lived.ask("g1", "pkill", "-KILL", "-f", "[m]ono.py")
+                return
+
+    killer = threading.Thread(target=kill)
     killer.start()
     try:
         found = rows(lived, tmp_path, 60, g1={"workload": "mono"}, g2={"workload": "random"})
     finally:
+        over.set()
         killer.join(180)
     assert found.status.to_dict() == {"g1": "failed", "g2": "ok"}
     assert found.reason.g1.startswith("it was killed, and not for want of memory")
