@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.experiment.config import Experiment, load_experiment
+from harness.experiment.config import EXPERIMENTS, Experiment, load_experiment, names
 from harness.experiment.needs import disk_mib, library_of, needs
 from harness.experiment.workloads import WORKLOAD_DIR, Workload, load_workloads
 from harness.lab import shape
@@ -97,6 +97,19 @@ def test_only_files_that_a_workload_brings_are_run_by_it(workload: Workload) -> 
 
 def source(file: str) -> str:
     return (Path("workloads") / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_an_experiment_that_we_ship_names_its_claim_and_finds_what_it_needs(path: Path) -> None:
+    wanted = load_experiment(path)
+    assert wanted.claim
+    assert needs(wanted, library_of(wanted)).keys() == {guest.name for guest in wanted.envelope().guests}
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_experiment_of_the_lab_fits_into_a_small_machine(name: str) -> None:
+    wanted = load_experiment(name)
+    assert shape.of(wanted, library_of(wanted)).memory_mib <= 6144
 
 
 def test_versions_are_read_with_what_a_package_stands_for() -> None:
