@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from reports import statistics
 
 _RESEEDED = ("seed", "repetitions", "shadows")
 """Keys of an experiment in which two runs of the same study may differ; shadows move nothing."""
+UNCONSTRAINED, ORACLE = "unconstrained", "oracle"
+BOUNDS = (UNCONSTRAINED, ORACLE)
+"""Policies that nobody could run: not rivals, but what the others are held against."""
 
 
 class ReportError(ValueError):
@@ -38,6 +43,50 @@ class Study:
     """All rows of trials.csv; `place` tells a block of one run from that of another."""
     pairs: pd.DataFrame
     """One row a metric, block, guest and label: value, base and speedup, NaN where there is none."""
+    level: float = math.nan
+    """Of a part of a swept study: where on the axis it stands; NaN for a whole study."""
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of the sweep, in order; none where nothing is varied."""
+        return tuple(sorted(map(float, self.trials["level"].dropna().unique())))
+
+    @property
+    def parts(self) -> tuple[Study, ...]:
+        """The study at each of its levels, for what is computed must not mix them; itself where nothing is varied."""
+        return tuple(map(self.at, self.levels)) if self.levels else (self,)
+
+    def at(self, level: float) -> Study:
+        """Return the part of the study at one level."""
+        trials = self.trials[self.trials["level"] == level]
+        there = set(trials["guest"])
+        guests = tuple(guest for guest in self.guests if guest in there)
+        return replace(self, trials=trials, pairs=_pairs(trials, self.baseline), guests=guests, level=level)
+
+    def against(self, label: str) -> Study:
+        """Return the same study compared with another label; also with one that only some blocks have."""
+        labels = (label, *(other for other in self.labels if other != label))
+        return replace(self, baseline=label, labels=labels, pairs=_pairs(self.trials, label))
+
+    @property
+    def axis(self) -> str:
+        """What the sweep varies, with its unit, as on an axis."""
+        sweep = self.experiment("sweep") or {}
+        name, unit = str(sweep.get("name") or "level"), str(sweep.get("unit") or "")
+        return f"{name}, {unit}" if unit else name
+
+    def policy(self, label: str) -> str:
+        """Return the name of the policy behind a label."""
+        return str(self.trials.loc[self.trials["label"] == label, "policy"].iloc[0])
+
+    def bound(self, policy: str) -> str | None:
+        """Return the label of a bound; None where it did not run."""
+        return next((label for label in self.labels if self.policy(label) == policy), None)
+
+    def parameter(self, label: str, key: str) -> Any:  # noqa: ANN401 - a value of the experiment's YAML
+        """Return a parameter of the policy behind a label; None when it has none of that name."""
+        every = [policy for policy in self.experiment("policies") or () if isinstance(policy, Mapping)]
+        return next((policy.get(key) for policy in every if _label(policy) == label), None)
 
     @property
     def title(self) -> str:
@@ -48,6 +97,11 @@ class Study:
     def rivals(self) -> tuple[str, ...]:
         """The labels that are compared with the baseline."""
         return tuple(label for label in self.labels if label != self.baseline)
+
+    @property
+    def contestants(self) -> tuple[str, ...]:
+        """The labels of policies that somebody could run: all but the bounds."""
+        return tuple(label for label in self.labels if self.policy(label) not in BOUNDS)
 
     @property
     def blocks(self) -> int:
@@ -130,11 +184,11 @@ def _study(name: str, runs: Sequence[Run], baseline: str) -> Study:
 def _pairs(trials: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
     """Put every value beside the baseline's of the same block, guest and metric. A failed trial leaves NaN."""
     metrics = trials.loc[trials["metric"] != "", ["guest", "workload", "metric", "unit", "better"]]
-    metrics = metrics[metrics["better"] != ""].drop_duplicates(["guest", "metric"])
-    ran = trials[["place", "policy", "label", "guest"]].drop_duplicates(["place", "label", "guest"])
+    metrics = metrics[metrics["better"] != ""].drop_duplicates(["guest", "workload", "metric"])
+    ran = trials[["place", "policy", "label", "guest", "workload"]].drop_duplicates(["place", "label", "guest"])
     good = trials.loc[trials["status"] == "ok", ["place", "label", "guest", "metric", "value"]]
     good = good.drop_duplicates(["place", "label", "guest", "metric"])
-    pairs = metrics.merge(ran, on="guest").merge(good, on=["place", "label", "guest", "metric"], how="left")
+    pairs = metrics.merge(ran, on=["guest", "workload"]).merge(good, on=["place", "label", "guest", "metric"], how="left")
     base = pairs.loc[pairs["label"] == baseline, ["place", "guest", "metric", "value"]].rename(
         columns={"value": "base"}
     )
@@ -178,4 +232,9 @@ def _ordered(found: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
     """Return what was found, in the order of the experiment; what it does not name comes last."""
     there = dict.fromkeys(found)
     first = [name for name in dict.fromkeys(map(str, wanted)) if name in there]
-    return (*first, *sorted(set(there) - set(first)))
+    return (*first, *sorted(set(there) - set(first), key=_natural))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order g2 before g10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name) if part]

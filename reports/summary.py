@@ -46,7 +46,7 @@ def speedups(study: Study) -> pd.DataFrame:
     frame["headline"] = [
         study.headline(guest) == metric for guest, metric in zip(frame.guest, frame.metric, strict=True)
     ]
-    return _sorted(frame, study)
+    return in_order(frame, study)
 
 
 def per_block(study: Study) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def values(study: Study) -> pd.DataFrame:
                 "trials_without_value": int(pairs["value"].isna().sum()),
             }
         )  # fmt: skip
-    return _sorted(pd.DataFrame(rows), study, first="guest") if rows else pd.DataFrame()
+    return in_order(pd.DataFrame(rows), study, first="guest") if rows else pd.DataFrame()
 
 
 def counters(study: Study, *, by_guest: bool) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def counters(study: Study, *, by_guest: bool) -> pd.DataFrame:
         frame = trial.groupby("label", sort=False)[names].median().reset_index()
     for position, (name, value) in enumerate(_study(study).items()):
         frame.insert(position, name, value)
-    return _sorted(frame, study)
+    return in_order(frame, study)
 
 
 def failures(study: Study) -> pd.DataFrame:
@@ -125,6 +125,7 @@ def failures(study: Study) -> pd.DataFrame:
     columns = [
         "experiment",
         "backend",
+        "level",
         "run",
         "block",
         "order",
@@ -159,7 +160,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _study(study: Study) -> dict[str, Any]:
-    return {"experiment": study.name, "backend": study.backend}
+    return {"experiment": study.name, "backend": study.backend, "level": study.level}
 
 
 def _estimate(column: pd.Series[float]) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _worst(guests: pd.DataFrame, label: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sorted(frame: pd.DataFrame, study: Study, first: str = "label") -> pd.DataFrame:
+def in_order(frame: pd.DataFrame, study: Study, first: str = "label") -> pd.DataFrame:
     """Order rows as the experiment orders its labels and guests."""
     ranks = {"label": study.labels, "guest": study.guests}
     keys = [first, *(name for name in ranks if name != first)]

@@ -77,6 +77,16 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}" if digits <= 4 else f"{value:.2e}"
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage."""
+    return DASH if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def at_level(level: float) -> str:
+    """Return ` at` and a level of a sweep; nothing where nothing is varied."""
+    return "" if math.isnan(level) else f" at {level:g}"
+
+
 def listed(items: Sequence[str]) -> str:
     """Return items as a sentence lists them."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

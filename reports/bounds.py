@@ -1,0 +1,114 @@
+"""How far from what is possible: performance against unconstrained memory, and lost time against the oracle's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports import statistics, summary, words
+from reports.study import ORACLE, UNCONSTRAINED, Study
+
+NOISE_PP = 0.1
+"""Percentage points of the guests' time below which a gap to the oracle is no difference that matters."""
+
+
+def normalised(study: Study) -> Study | None:
+    """Return the study with the unconstrained trial of every block as its baseline; None where there is none.
+
+    Its speed-ups are then the normalised performance p: value / value when unconstrained, inverted for times.
+    """
+    label = study.bound(UNCONSTRAINED)
+    return None if label is None else study.against(label)
+
+
+def performance(study: Study) -> pd.DataFrame:
+    """Return one row a label: geometric mean of p (median over blocks, interval), worst guest, Jain's index over p."""
+    against = normalised(study)
+    if against is None:
+        return pd.DataFrame()
+    frame = summary.overall(against)
+    names = {"speedup": "performance", "worst_speedup": "worst_performance"}
+    return summary.in_order(frame.rename(columns=names), study).drop(columns=["trials", "failed_trials"])
+
+
+def gaps(study: Study) -> pd.DataFrame:
+    """Return one row a label: by how much more of its time all guests lose than under the oracle, percentage points.
+
+    (Σ stall under the policy - Σ stall under the oracle) / Σ time of the guests, within a block; median over blocks. A
+    block counts only if every guest of both trials ended well: one that was killed stalls no more.
+    """
+    oracle = study.bound(ORACLE)
+    columns = ["label", "gap_pp", "gap_low_pp", "gap_high_pp", "gap_n"]
+    if oracle is None:
+        return pd.DataFrame(columns=columns)
+    lost = _lost(study)
+    rows = []
+    for label in study.contestants:
+        both = pd.concat([lost.get(label), lost.get(oracle)], axis=1, keys=["mine", "least"]).dropna()
+        found = statistics.median_interval(100 * (both["mine"] - both["least"]))
+        rows.append((label, found.median, found.low, found.high, found.n))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _lost(study: Study) -> dict[str, pd.Series[float]]:
+    """Per label, the share of all guests' time that was lost in each block; unknown where a guest's is, or failed."""
+    rows = study.trials.drop_duplicates(["place", "label", "guest"])
+    rows = rows.assign(stall=rows["stall_full_s"].where(rows["status"] == "ok"))
+    sums = rows.groupby(["label", "place"])[["stall", "duration_s"]].agg("sum", skipna=False)
+    share = sums["stall"] / sums["duration_s"]
+    return {str(label): share.xs(label, level="label") for label in share.index.unique("label")}
+
+
+def with_gaps(overall: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Return the overall table with the gap to the oracle beside every label; NaN where there is none."""
+    found = gaps(study).set_index("label")
+    return overall.assign(**{name: overall["label"].map(found[name]) for name in found}) if len(overall) else overall
+
+
+def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Iterator[tuple[str, str]]:
+    """Yield what the bounds say of page one, and loudly whatever beats the oracle."""
+    if len(performance):
+        rivals = performance[performance["label"].isin(study.contestants)]
+        parts = [_reached(label, rows) for label, rows in rivals.groupby("label", sort=False)]
+        yield (
+            "Of what was possible.",
+            "Share of the performance with unconstrained memory that is reached (geometric mean over guests, median "
+            f"over blocks): {words.listed(parts)}.",
+        )
+    beaten = [row for row in summary.records(gap) if beats(row)] if len(gap) else []
+    if beaten:
+        parts = [
+            f"{row['label']}{words.at_level(row['level'])} ({row['gap_pp']:+.2f} points, n = {row['gap_n']})"
+            for row in beaten
+        ]
+        yield (
+            "DEFECT.",
+            f"The oracle is beaten: guests lost less time than under it with {words.listed(parts)}. Nobody can be "
+            "better than the bound, so the oracle or the simulator is wrong, and gaps to it mean nothing until it is "
+            "mended.",
+        )
+    elif len(gap):
+        least = gap.loc[gap["gap_pp"].idxmin()] if gap["gap_pp"].notna().any() else None
+        if least is not None:
+            yield (
+                "The bound.",
+                f"No policy beats the oracle beyond noise; closest is {least['label']}"
+                f"{words.at_level(least['level'])}, whose guests lose {least['gap_pp']:+.2f} percentage points of their "
+                "time more.",
+            )
+
+
+def beats(row: dict[str, Any]) -> bool:
+    """Whether a gap to the oracle is negative beyond noise: its whole interval is, or the only block's gap."""
+    return bool(row["gap_pp"] < -NOISE_PP and (row["gap_high_pp"] < 0 or row["gap_n"] == 1))
+
+
+def _reached(label: str, rows: pd.DataFrame) -> str:
+    least, most = rows["performance"].min(), rows["performance"].max()
+    if np.isnan(least):
+        return f"{label} {words.DASH}"
+    span = words.percent(most) if len(rows) == 1 else f"{words.percent(least)} to {words.percent(most)}"
+    return f"{label} {span}"
