@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
-from reports import content, html, pdf, style, tables
+import pandas as pd
+
+from reports import agreement, content, html, pdf, style, tables
 from reports.document import Table, write_figures
 from reports.findings import Findings
+from reports.special import asked
 from reports.study import ReportError, studies
 
 __all__ = ["ReportError", "build"]
@@ -28,11 +32,13 @@ def build(run_paths: Sequence[Path], baseline: str = "static", out: Path | None 
     found = [Findings.of(study) for study in studies(paths, baseline)]
     folder = Path(out) if out is not None else paths[0]
     folder.mkdir(parents=True, exist_ok=True)
-    document = content.document(found)
-    frames = {
+    specials = [asked(one) for one in found]
+    document = content.document(found, specials)
+    frames: dict[str, list[pd.DataFrame]] = {
         "overall": [one.overall for one in found],
         "speedup": [one.guests for one in found],
         "per-block": [one.blocks for one in found],
+        "performance": [one.performance for one in found],
         "values": [one.values for one in found],
         "counters": [one.counters for one in found],
         "guest-counters": [one.guest_counters for one in found],
@@ -40,6 +46,12 @@ def build(run_paths: Sequence[Path], baseline: str = "static", out: Path | None 
     }
     if any(len(one.shadows) for one in found):
         frames["shadows"] = [one.shadows for one in found]
+    for special in chain.from_iterable(specials):
+        for name, frame in special.frames.items():
+            frames.setdefault(name, []).append(frame)
+    for real, simulated in agreement.pairs(found):
+        frames.setdefault("agreement", []).append(agreement.errors(real, simulated))
+        frames.setdefault("ranking", []).append(agreement.ranking(real, simulated))
     tables.write_csv(frames, folder / "tables")
     tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder / "tables")
     for block in document.blocks:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports import words
+from reports import bounds, sweep, words
 from reports.findings import Findings
+from reports.special.verdict import Claim, Special
 from reports.study import Study
 from reports.summary import records
 from reports.words import Verdict
@@ -14,17 +15,37 @@ MENTIONED = 6
 """Guests that a sentence names."""
 
 
+def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
+    """Yield what the rows say of the claim: by the figures that the experiment asks for, or by who is better."""
+    if specials:
+        yield from (special.verdict for special in specials)
+        return
+    rows = found.overall[found.overall["label"].isin(found.study.contestants)] if len(found.overall) else found.overall
+    said = [words.verdict(row) for row in records(rows)]
+    base = found.study.baseline
+    if not any(verdict in (Verdict.BETTER, Verdict.WORSE, Verdict.OPEN) for verdict in said):
+        yield f"{Claim.OPEN}: no comparison has the five blocks that a result needs."
+        return
+    better, worse = said.count(Verdict.BETTER), said.count(Verdict.WORSE)
+    claim = Claim.SUPPORTED if better else Claim.NOT_SUPPORTED
+    count = words.counted(len(said), "comparison")
+    yield f"{claim}, as far as being better than {base} supports it: better in {better} of {count}, worse in {worse}."
+
+
 def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
-    """Yield who won, who lost, and what failed, each as a lead and a sentence or two."""
+    """Yield who won, who lost, what was possible, and what failed, each as a lead and a sentence or two."""
     study, base = found.study, found.study.baseline
     if base is None:
         labels = words.listed(study.labels)
         yield "Who won.", f"Nothing is compared: no trial ran under the baseline. Name another one, of {labels}."
     elif not len(found.overall) or not found.overall["n"].gt(0).any():
         yield "Who won.", f"Nothing can be said: no block has a value under {base} and under another policy."
+    elif found.swept:
+        yield from sweep.outcomes(found)
     else:
         yield "Who won.", won(found)
         yield "Who lost.", lost(found)
+    yield from bounds.sentences(found.performance, found.gaps, study)
     failed, trials = found.failures, study.trials.groupby("place")["label"].nunique().sum()
     if not len(failed):
         yield "What failed.", f"None of {words.counted(int(trials), 'trial')}."
@@ -37,7 +58,8 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
 
 def won(found: Findings) -> str:
     """Say which policies are better over all guests, and which are not shown to be."""
-    rows = [(words.verdict(row), row) for row in records(found.overall.sort_values("speedup", ascending=False))]
+    overall = found.overall[found.overall["label"].isin(found.study.contestants)]
+    rows = [(words.verdict(row), row) for row in records(overall.sort_values("speedup", ascending=False))]
     base = found.study.baseline
     parts = []
     for kind, say in (
@@ -58,8 +80,10 @@ def won(found: Findings) -> str:
 
 def lost(found: Findings) -> str:
     """Say which policies and which single guests are worse than under the baseline."""
-    heads = records(found.guests[found.guests["headline"]].sort_values("speedup"))
-    losers = records(found.overall.sort_values("speedup"))
+    rivals = found.study.contestants
+    guests, every = (frame[frame["label"].isin(rivals)] for frame in (found.guests, found.overall))
+    heads = records(guests[guests["headline"]].sort_values("speedup"))
+    losers = records(every.sort_values("speedup"))
     behind = [f"{row['label']} {words.estimate(row)}" for row in losers if words.verdict(row) == Verdict.WORSE]
     overall = f"Over all guests worse than {found.study.baseline}: {words.listed(behind)}. " if behind else ""
     worse = [row for row in heads if words.verdict(row) == Verdict.WORSE]
@@ -83,11 +107,12 @@ def some(parts: Sequence[str]) -> str:
 def compared(study: Study) -> str:
     """Say which policies ran, against which, and in how many blocks."""
     count = f"{len(study.labels)} {'policy' if len(study.labels) == 1 else 'policies'}"
+    at = f" Varied: {study.axis}, {len(study.levels)} levels; a block is one of them." if study.levels else ""
     base = f"; every other one is compared with {study.baseline}" if study.baseline and study.rivals else ""
     ran = study.trials.groupby("place")["label"].nunique()
     whole = int((ran == len(study.labels)).sum())
     every = "each with every policy once" if whole == len(ran) else f"of which {whole} have every policy"
-    return f"{count}: {words.listed(study.labels)}{base}. {words.counted(len(ran), 'block')}, {every}."
+    return f"{count}: {words.listed(study.labels)}{base}. {words.counted(len(ran), 'block')}, {every}.{at}"
 
 
 def ground(study: Study) -> str:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import answers, figures, printed, timeline, words
+from reports import agreement, answers, figures, printed, sweep, timeline, words
 from reports.document import Block, Document, Heading, Listing, Paragraph
 from reports.findings import Findings
+from reports.special.verdict import Special
 from reports.study import Study
 
 _METHOD = (
@@ -16,12 +17,14 @@ _METHOD = (
     "is the 95 % BCa bootstrap interval of the median over blocks; an interval that leaves out 1 is called better or "
     "worse, any other no difference shown. n is the number of blocks with a pair; n < 5 is called an observation, not "
     "a result. The geometric mean counts only blocks in which every guest has a pair. Worst guest: the smallest of the "
-    "guests' medians. Jain: fairness of the guests' speed-ups, 1 when all gain alike (median over blocks)."
+    "guests' medians. Jain: fairness of the guests' speed-ups, 1 when all gain alike (median over blocks). Where "
+    "something is varied a block is one level in one repetition, so that no number mixes levels. Gap to the oracle: by "
+    "how many percentage points of their time all guests together stall longer than under it (median over blocks)."
 )
 
 
-def document(found: Sequence[Findings]) -> Document:
-    """Return the whole report of one or more studies."""
+def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -> Document:
+    """Return the whole report of one or more studies, each with the special figures that it asks for."""
     names = list(dict.fromkeys(one.study.title for one in found))
     runs = [run for one in found for run in one.study.runs]
     started = sorted(str(run.manifest.get("started_utc", ""))[:16].replace("T", " ") for run in runs)
@@ -31,38 +34,50 @@ def document(found: Sequence[Findings]) -> Document:
     blocks: list[Block] = []
     if len(found) > 1:
         blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True), printed.overview(found)]
-        for one in found:
-            said = " ".join(f"{lead.rstrip('.')}: {text}" for lead, text in answers.outcomes(one))
-            blocks.append(Paragraph(lead=f"{one.study.title}.", text=said))
-    for one in found:
-        blocks += section(one, alone=len(found) == 1, subtitle=subtitle)
+        for one, mine in zip(found, specials, strict=True):
+            said = [f"Verdict: {text}" for text in answers.verdicts(one, mine)]
+            said += [f"{lead.rstrip('.')}: {text}" for lead, text in answers.outcomes(one)]
+            blocks.append(Paragraph(lead=f"{one.study.title}.", text=" ".join(said)))
+    for real, simulated in agreement.pairs(found):
+        blocks += agreement.section(real, simulated)
+    for one, mine in zip(found, specials, strict=True):
+        blocks += section(one, mine, alone=len(found) == 1, subtitle=subtitle)
     blocks.append(Heading(text="Manifest" if len(runs) == 1 else "Manifests", level=1))
     for run in runs:
         blocks += [Heading(text=str(run.manifest["run"])), Listing(lines=list(_manifest(run.manifest)))]
     return Document(title=title, subtitle=subtitle, blocks=blocks)
 
 
-def section(found: Findings, *, alone: bool, subtitle: str) -> Iterator[Block]:
+def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtitle: str) -> Iterator[Block]:
     """Yield the report of one study; its first page answers what, on what, who won, who lost."""
     study = found.study
     yield Heading(text=f"Ballast: {study.title}" if alone else study.title, level=1)
     if alone:
         yield Paragraph(text=subtitle, quiet=True)
     if claim := study.experiment("claim"):
-        yield Paragraph(lead="Claim.", text=str(claim))
+        yield Paragraph(lead="Claim.", text=f"{str(claim).rstrip('.')}.")
+        for text in answers.verdicts(found, specials):
+            yield Paragraph(lead="Verdict.", text=text)
     yield Paragraph(lead="What was compared.", text=answers.compared(study))
     yield Paragraph(lead="On what.", text=answers.ground(study))
     for lead, text in answers.outcomes(found):
         yield Paragraph(lead=lead, text=text)
+    for one in specials:
+        yield from one.blocks
     if len(found.overall) and found.overall["n"].gt(0).any():
-        yield figures.overall(study)
+        yield sweep.picture(found) if found.swept else figures.overall(study)
         yield printed.overall(found)
         yield Paragraph(text=_METHOD, quiet=True)
+    if len(found.performance):
+        yield Heading(text="Of what was possible")
+        yield printed.performance(found)
+    if len(found.guests) and found.guests["n"].gt(0).any():
         yield Heading(text="Speed-up of every guest")
         yield printed.guest(found)
-        yield from figures.per_block(study)
+        if not found.swept:
+            yield from figures.per_block(study)
     yield Heading(text="Where the memory was")
-    yield from timeline.timelines(study)
+    yield from timeline.timelines(study.parts[len(study.parts) // 2])
     yield Heading(text="What it cost in memory traffic")
     yield printed.counter(found)
     if len(found.values):

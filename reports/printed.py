@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from reports import figures, summary, words
 from reports.document import Table
@@ -11,18 +14,18 @@ from reports.findings import Findings
 from reports.summary import records
 from reports.words import Verdict
 
+MOST_ROWS = 120
+"""Of a table on paper; its CSV file has all."""
+
 
 def overview(found: Sequence[Findings]) -> Table:
     """Return a line for every study."""
     rows = []
     for one in found:
-        judged = [(words.verdict(row), row) for row in records(one.overall)]
-        said = {
-            kind: words.listed(
-                [f"{row['label']} {words.times(row['speedup'])}" for verdict, row in judged if verdict == kind]
-            )
-            for kind in Verdict
-        }
+        rows_of = one.overall[one.overall["label"].isin(one.study.contestants)] if len(one.overall) else one.overall
+        judged = [(words.verdict(row), row) for row in records(rows_of)]
+        said = {kind: _named([row for verdict, row in judged if verdict == kind], len(one.study.levels))
+                for kind in Verdict}  # fmt: skip
         failed = one.failures.drop_duplicates(["place", "label"])
         rows.append(
             [one.study.name, one.study.backend, str(one.study.blocks), one.study.baseline or words.DASH]
@@ -49,23 +52,78 @@ def overview(found: Sequence[Findings]) -> Table:
     )
 
 
+def _named(rows: Sequence[Mapping[str, Any]], levels: int) -> str:
+    """Name labels with their speed-up, or with the number of levels at which they are so."""
+    if not levels:
+        return words.listed([f"{row['label']} {words.times(row['speedup'])}" for row in rows])
+    counts = Counter(str(row["label"]) for row in rows)
+    return words.listed([f"{label} at {count} of {levels} levels" for label, count in counts.items()])
+
+
 def overall(found: Findings) -> Table:
-    """Return who gained over all guests."""
+    """Return who gained over all guests, level by level where something is varied."""
+    bounds = set(found.study.labels) - set(found.study.contestants)
+    gap = "gap_pp" in found.overall and bool(found.overall["gap_n"].gt(0).any())
     rows = [
         [
             row["label"], words.times(row["speedup"]), words.interval(row["low"], row["high"]), str(row["n"]),
-            str(words.verdict(row)), _worst(row), words.interval(row["worst_low"], row["worst_high"]),
-            words.number(row["jain"]), f"{row['failed_trials']} of {row['trials']}",
+            "bound" if row["label"] in bounds else str(words.verdict(row)), _worst(row),
+            words.interval(row["worst_low"], row["worst_high"]), words.number(row["jain"]),
+            *([words.points(row["gap_pp"])] if gap else []), f"{row['failed_trials']} of {row['trials']}",
         ]
         for row in records(found.overall)
     ]  # fmt: skip
-    return Table(
-        name=f"overall{figures.suffix(found.study)}",
-        caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}).",
-        head=["policy", "speed-up", "95 % interval", "n", "verdict", "worst guest", "its interval", "Jain", "failed"],
-        rows=rows,
-        aligns="lrrrllrrr",
+    head = ["policy", "speed-up", "95 % interval", "n", "verdict", "worst guest", "its interval", "Jain"]
+    head += [*(["gap to oracle, pp"] if gap else []), "failed"]
+    return _by_level(
+        found,
+        found.overall,
+        Table(
+            name=f"overall{figures.suffix(found.study)}",
+            caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}).",
+            head=head,
+            rows=rows,
+            aligns="lrrrllrr" + "r" * gap + "r",
+        ),
     )
+
+
+def performance(found: Findings) -> Table:
+    """Return what share of the performance with unconstrained memory was reached."""
+    rows = [
+        [
+            row["label"], words.number(row["performance"]), words.interval(row["low"], row["high"]), str(row["n"]),
+            f"{row['worst_guest']} {words.number(row['worst_performance'])}" if row["worst_guest"] else words.DASH,
+            words.interval(row["worst_low"], row["worst_high"]), words.number(row["jain"]),
+        ]
+        for row in records(found.performance)
+    ]  # fmt: skip
+    return _by_level(
+        found,
+        found.performance,
+        Table(
+            name=f"performance{figures.suffix(found.study)}",
+            caption="Normalised performance: value over the value with unconstrained memory in the same block (its "
+            "inverse where lower is better), so 1 is all that was possible. Geometric mean over the guests, median over "
+            "blocks; Jain's index over the guests' shares.",
+            head=["policy", "performance", "95 % interval", "n", "worst guest", "its interval", "Jain"],
+            rows=rows,
+            aligns="lrrrlrr",
+        ),
+    )
+
+
+def _by_level(found: Findings, frame: pd.DataFrame, table: Table) -> Table:
+    """Put the level before each row where something is varied; rows beyond what anybody reads are left to the CSV."""
+    rows, name = list(table.rows), table.name.partition("-")[0]
+    head, aligns, caption = list(table.head), table.aligns, table.caption
+    if found.swept:
+        rows = [[f"{level:g}", *row] for level, row in zip(frame["level"], rows, strict=True)]
+        head, aligns = ["level", *head], f"r{aligns}"
+        caption = f"{caption} Level: {found.study.axis}."
+    if (more := len(rows) - MOST_ROWS) > 0:
+        caption = f"{caption} The first {MOST_ROWS} rows; {more} more are in tables/{name}.csv."
+    return Table(name=table.name, caption=caption, head=head, rows=rows[:MOST_ROWS], aligns=aligns)
 
 
 def _worst(row: Mapping[str, Any]) -> str:
@@ -101,7 +159,10 @@ def guest(found: Findings) -> Table:
         "effect",
         "verdict",
     ]
-    return Table(name=f"speedup{figures.suffix(found.study)}", caption=about, head=head, rows=rows, aligns="llllrrrrrl")
+    name = f"speedup{figures.suffix(found.study)}"
+    return _by_level(
+        found, found.guests, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl")
+    )
 
 
 def counter(found: Findings) -> Table:
@@ -109,7 +170,7 @@ def counter(found: Findings) -> Table:
     names = list(summary.COUNTERS.values())
     heads = ["major faults", "swapped in, MiB", "swapped out, MiB", "stall some, s", "stall full, s", "OOM kills"]
     rows = [[row["label"], *(words.number(row[name]) for name in names)] for row in records(found.counters)]
-    return Table(
+    table = Table(
         name=f"counters{figures.suffix(found.study)}",
         caption="Memory counters of a trial, summed over its guests, median over blocks. Stall: time in which some or "
         "all work of a guest waited for memory. Dash: not known for every guest. By guest: tables/guest-counters.csv.",
@@ -117,6 +178,7 @@ def counter(found: Findings) -> Table:
         rows=rows,
         aligns="l" + "r" * len(names),
     )
+    return _by_level(found, found.counters, table)
 
 
 def value(found: Findings) -> Table:
@@ -129,7 +191,7 @@ def value(found: Findings) -> Table:
         ]
         for row in records(found.values)
     ]  # fmt: skip
-    return Table(
+    table = Table(
         name=f"values{figures.suffix(found.study)}",
         caption="What every guest reached under every policy, in its own unit, over all blocks that gave a value.",
         head=[
@@ -148,6 +210,7 @@ def value(found: Findings) -> Table:
         rows=rows,
         aligns="llllllrrrrr",
     )
+    return _by_level(found, found.values, table)
 
 
 def shadow(found: Findings) -> Table:
@@ -181,13 +244,14 @@ def failure(found: Findings) -> Table:
         ]
         for row in records(found.failures)
     ]
-    return Table(
+    table = Table(
         name=f"failures{figures.suffix(found.study)}",
         caption="Every trial of a guest that gave no number, and why.",
         head=["run", "block", "order", "policy", "guest", "status", "reason"],
         rows=rows,
         aligns="lrrllll",
     )
+    return _by_level(found, found.failures, table)
 
 
 def _brief(reason: str) -> str:

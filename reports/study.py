@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ class Study:
         return replace(self, baseline=label, labels=labels, pairs=_pairs(self.trials, label))
 
     @property
+    def setup(self) -> str:
+        """The experiment as text: runs with the same one may be compared, those of another backend too."""
+        return _setup(self.runs[0])
+
+    @property
     def axis(self) -> str:
         """What the sweep varies, with its unit, as on an axis."""
         sweep = self.experiment("sweep") or {}
@@ -117,6 +122,14 @@ class Study:
         frames = [run.samples[(run.samples["label"] == label)] for run in self.runs]
         rows = pd.concat([frame[_place(frame) == place] for frame in frames])
         return rows.sort_values("tick", kind="stable")
+
+    def decisions(self) -> Iterator[dict[str, Any]]:
+        """Yield the decision lines of all trials that are part of the study, one by one."""
+        there = set(self.trials["place"] + "/" + self.trials["order"].astype(str))
+        for run in self.runs:
+            for line in run.decisions():
+                if f"{line['run']}/{line['block']}/{line['order']}" in there:
+                    yield line
 
     def workload(self, guest: str) -> str:
         """Return what ran in a guest."""
@@ -209,8 +222,12 @@ def _baseline(trials: pd.DataFrame, baseline: str) -> str | None:
 
 
 def _kind(run: Run) -> tuple[str, str, str]:
+    return str(run.manifest["experiment"]["name"]), str(run.manifest["backend"]), _setup(run)
+
+
+def _setup(run: Run) -> str:
     setup = {key: value for key, value in run.manifest["experiment"].items() if key not in _RESEEDED}
-    return str(setup["name"]), str(run.manifest["backend"]), json.dumps(setup, sort_keys=True)
+    return json.dumps(setup, sort_keys=True)
 
 
 def _numbered(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:

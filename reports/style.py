@@ -89,6 +89,20 @@ def markers(names: Sequence[str]) -> dict[str, str]:
     return {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(names)}
 
 
+def looks(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return colour, marker and line of every label, told apart even where there are more labels than colours."""
+    tints = colours(labels)
+    return {
+        label: {
+            "color": tints[label],
+            "marker": MARKERS[(place + place // len(MARKERS)) % len(MARKERS)],
+            "linestyle": ("-", "--", ":")[place // len(MARKERS) % 3],
+            "label": label,
+        }
+        for place, label in enumerate(labels)
+    }
+
+
 def states(found: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return fill and hatching of every state."""
     others = [state for state in found if state and state not in STATES]

@@ -66,13 +66,14 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
     for study, overall, guests in found:
         end = camel(f"{study.name} {study.backend}") if len(found) > 1 else ""
         for row in records(overall):
-            label = camel(row["label"])
+            label = camel(f"{row['label']}{words.at_level(row['level'])}")
             _estimate(put, f"Speedup{label}", end, row)
             put(f"Worst{label}{end}", _decimal(row["worst_speedup"]))
             put(f"Jain{label}{end}", _decimal(row["jain"]))
             put(f"Failed{label}{end}", str(row["failed_trials"]))
         for row in records(guests[guests["headline"]]) if len(guests) else ():
-            _estimate(put, f"Speedup{camel(row['label'])}{camel(row['guest'])}", end, row)
+            label = camel(f"{row['label']}{words.at_level(row['level'])}")
+            _estimate(put, f"Speedup{label}{camel(row['guest'])}", end, row)
     lines = [rf"\newcommand{{\Ballast{name}}}{{{value}}}" for name, value in macros.items()]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "macros.tex", "\n".join(["% Speed-ups are ratios without a unit.", *lines]) + "\n")

@@ -77,6 +77,11 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}" if digits <= 4 else f"{value:.2e}"
 
 
+def points(value: float) -> str:
+    """Return percentage points with their sign; a dash for unknown."""
+    return DASH if math.isnan(value) else f"{value:+.2f}"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage."""
     return DASH if math.isnan(share) else f"{100 * share:.0f} %"

@@ -1,0 +1,100 @@
+"""`knee`: the tax from which on more of it gains nothing more, at every level of load."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from reports import figures, style, words
+from reports.document import Container, Picture, Table
+from reports.findings import Findings
+from reports.special import taxed
+from reports.special.measure import measure_of
+from reports.special.verdict import Special, judged
+from reports.statistics import ENOUGH
+from reports.summary import records
+
+HOW = (
+    "The knee is the smallest tax whose geometric mean (median over blocks) lies within the 95 % interval of the best "
+    "tax of the same level"
+)
+
+
+def special(found: Findings) -> Special:
+    """Return the curves over the tax, a knee a level, and whether there is one between no tax and all."""
+    study = found.study
+    curves = taxed.over_tax(found, "geometric_mean")
+    knees = knees_of(curves)
+    known = knees[knees["knee"].notna() & (knees["n"] >= ENOUGH)]
+    inner = known[(known["knee"] > known["least_tax"]) & (known["knee"] < known["most_tax"])]
+    flat = inner[inner["after_pc"] > -1]
+    holds = None if len(known) < len(knees) or not len(knees) else bool(len(flat) == len(knees))
+    each = words.listed([f"{row['knee']:g}{words.at_level(row['level'])} (best {row['best']:g})" for row in records(known)])
+    moved = " It moves with the level." if known["knee"].nunique() > 1 else ""
+    falls = known[known["after_pc"] <= -1]
+    after = "".join(
+        f" Beyond the best tax{words.at_level(row['level'])} performance falls again, by {-row['after_pc']:.1f} % at the "
+        "largest tax."
+        for row in records(falls)
+    )
+    reason = f"knee at a tax of {each}.{moved}{after} {HOW}." if len(known) else f"too few blocks. {HOW}."
+
+    def draw(container: Container) -> None:
+        axes = container.subplots()
+        taxed.lines(axes, curves, study.axis)
+        for row in records(known):
+            axes.plot(row["knee"], row["at_knee"], "o", markersize=12, markerfacecolor="none", markeredgecolor=style.INK)
+        axes.set_ylabel(f"geometric mean over guests\n({measure_of(found)})", fontsize=7.5)
+
+    return Special(
+        claim=judged(holds),
+        reason=reason,
+        blocks=[
+            Picture(
+                name=f"knee{figures.suffix(study)}",
+                caption=f"Geometric mean over the guests of the {measure_of(found)}, median over blocks with its 95 % "
+                f"interval, by the tax on idle memory; one line a level of {study.axis}. Ringed: the knee. {HOW}.",
+                draw=draw,
+                height_in=3.0,
+            ),
+            _table(found, knees),
+        ],
+        frames={"knee": knees, "curves": curves},
+    )
+
+
+def knees_of(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a level: the knee, the best tax, and by how much the largest tax is below the best, in percent."""
+    rows = []
+    for level, mine in curves.groupby(curves["level"].fillna(-math.inf), sort=True):
+        row: dict[str, float] = {"level": math.nan if math.isinf(level) else float(level), "n": int(mine["n"].min())}
+        row |= {"least_tax": mine["tax"].min(), "most_tax": mine["tax"].max()}
+        row |= dict.fromkeys(("knee", "at_knee", "best", "at_best", "after_pc"), math.nan)
+        if mine["median"].notna().any():
+            best = mine.loc[mine["median"].idxmax()]
+            enough = best["low"] if not np.isnan(best["low"]) else best["median"]
+            first = mine[mine["median"] >= enough].iloc[0]
+            last = mine.iloc[-1]["median"]
+            row |= {"knee": first["tax"], "at_knee": first["median"], "best": best["tax"], "at_best": best["median"]}
+            row |= {"after_pc": 100 * (last / best["median"] - 1)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _table(found: Findings, knees: pd.DataFrame) -> Table:
+    swept = found.swept
+    rows = [
+        ([f"{row['level']:g}"] if swept else [])
+        + [words.number(row[name]) for name in ("knee", "at_knee", "best", "at_best")]
+        + [f"{row['after_pc']:+.1f} %", str(row["n"])]
+        for row in records(knees)
+    ]
+    return Table(
+        name=f"knee{figures.suffix(found.study)}",
+        caption=f"{HOW}; what is reached there, at the best tax, and how far the largest tax is from the best.",
+        head=([found.study.axis] if swept else []) + ["knee", "reached", "best tax", "reached", "largest tax", "n"],
+        rows=rows,
+        aligns=("r" if swept else "") + "rrrrrr",
+    )

@@ -1,0 +1,137 @@
+"""`pareto`: efficiency against the worst guest, level by level; who is dominated by nobody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from reports import figures, statistics, style, words
+from reports.document import Container, Picture, Table
+from reports.findings import Findings
+from reports.special.measure import blocks_of, measure_of
+from reports.special.verdict import Special, judged
+from reports.study import BOUNDS
+from reports.summary import records
+
+WIDE = 3
+
+
+def special(found: Findings) -> Special:
+    """Return the figure, its table and the verdict: is some policy dominated by no other at any level?"""
+    study, measure = found.study, measure_of(found)
+    rows = points(found)
+    levels = study.levels or (np.nan,)
+    fronts = [set(rows[(rows["level"].fillna(-1) == _key(level)) & rows["free"]]["label"]) for level in levels]
+    always = [label for label in study.labels if all(label in front for front in fronts)]
+    known = bool(len(rows)) and bool(rows["geometric_mean"].notna().any())
+    each = "; ".join(
+        f"{f'at {level:g}: ' if study.levels else ''}{words.listed([x for x in study.labels if x in front])}"
+        for level, front in zip(levels, fronts, strict=True)
+    )
+    where = "every level" if study.levels else "the experiment"
+    reason = (
+        "no block has a value of every guest under every policy."
+        if not known
+        else f"{words.listed(always) if always else 'no policy'} {'are' if len(always) > 1 else 'is'} dominated by no "
+        f"other in {where}. Non-dominated {each}. By medians over {int(rows['n'].max())} blocks; a difference within "
+        "noise can decide who dominates."
+    )
+
+    def draw(container: Container) -> None:
+        wide = min(WIDE, len(levels))
+        grid = container.subplots(-(-len(levels) // wide), wide, squeeze=False, sharex=True, sharey=True)
+        every = [*rows["geometric_mean"], *rows["worst_guest"]]
+        for axes, level in zip(grid.flat, levels, strict=False):
+            _panel(axes, rows[rows["level"].fillna(-1) == _key(level)], study.labels)
+            x = figures.ratio_axis(axes, "x", every)
+            axes.set(xlim=x, ylim=figures.ratio_axis(axes, "y", every), xlabel="geometric mean over guests")
+            if study.levels:
+                axes.set_title(f"{style.shortened(study.axis, 26)}: {level:g}", loc="left")
+        for axes in list(grid.flat)[len(levels) :]:
+            axes.set_axis_off()
+        grid[0, 0].set_ylabel(f"worst guest\n({measure})")
+        looks = style.looks(study.labels)
+        handles = [
+            axes.plot([], [], **(looks[label] | {"linestyle": ""}))[0]
+            for label in study.labels if label in set(rows["label"])
+        ]  # fmt: skip
+        container.legend(handles=handles, loc="outside lower center", ncols=5, handletextpad=0.3)
+
+    return Special(
+        claim=judged(bool(always) if known else None),
+        reason=reason,
+        blocks=[
+            Picture(
+                name=f"pareto{figures.suffix(study)}",
+                caption=f"Efficiency against protection: geometric mean over the guests, and the worst guest, both as "
+                f"{measure}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
+                "that could be run. The line joins them. Pale: bounds.",
+                draw=draw,
+                height_in=0.9 + 0.18 * -(-len(study.labels) // 5) + 2.3 * -(-len(levels) // WIDE),
+            ),
+            _table(found, rows, measure),
+        ],
+        frames={"pareto": rows},
+    )
+
+
+def points(found: Findings) -> pd.DataFrame:
+    """Return one row a label and level: both measures, and whether no contestant dominates it."""
+    study = found.study
+    every = []
+    for part in study.parts:
+        blocks = blocks_of(part)
+        medians = blocks.groupby("label", sort=False)[["geometric_mean", "worst_guest", "jain"]].median()
+        counts = blocks.groupby("label")["geometric_mean"].count()
+        frame = medians.assign(n=counts, level=part.level, experiment=study.name, backend=study.backend).reset_index()
+        runs = frame[frame["label"].isin(study.contestants)]
+        frame["free"] = [
+            row["label"] in set(runs["label"]) and not _dominated(row["geometric_mean"], row["worst_guest"], runs)
+            for row in records(frame)
+        ]
+        every.append(frame)
+    return pd.concat(every, ignore_index=True)
+
+
+def _dominated(mean: float, worst: float, others: pd.DataFrame) -> bool:
+    """Whether another one is as good in both and better in one; a policy without a value is."""
+    as_good = (others["geometric_mean"] >= mean) & (others["worst_guest"] >= worst)
+    better = (others["geometric_mean"] > mean) | (others["worst_guest"] > worst)
+    return bool(np.isnan(mean) or (as_good & better).any())
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, labels: tuple[str, ...]) -> None:
+    looks = style.looks(labels)
+    front = rows[rows["free"]].sort_values("geometric_mean")
+    axes.plot(front["geometric_mean"], front["worst_guest"], color=style.RULE, linewidth=1, zorder=1)
+    axes.plot(
+        front["geometric_mean"], front["worst_guest"], "o", markersize=11, markerfacecolor="none",
+        markeredgecolor=style.INK, markeredgewidth=0.9, clip_on=False,
+    )  # fmt: skip
+    for row in records(rows):
+        pale = row["policy"] in BOUNDS if "policy" in row else False
+        look = looks[row["label"]] | {"linestyle": ""}
+        axes.plot(row["geometric_mean"], row["worst_guest"], markersize=5.5, alpha=0.4 if pale else 1, **look)
+
+
+def _table(found: Findings, rows: pd.DataFrame, measure: str) -> Table:
+    swept = found.swept
+    cells = [
+        ([f"{row['level']:g}"] if swept else [])
+        + [row["label"], words.number(row["geometric_mean"]), words.number(row["worst_guest"])]
+        + [words.number(row["jain"]), str(int(row["n"])), "yes" if row["free"] else ""]
+        for row in records(rows)
+    ]
+    head = (["level"] if swept else []) + ["policy", "geometric mean", "worst guest", "Jain", "n", "non-dominated"]
+    return Table(
+        name=f"pareto{figures.suffix(found.study)}",
+        caption=f"The points of the figure, as {measure}; n: blocks with a value of every guest.",
+        head=head,
+        rows=cells,
+        aligns=("r" if swept else "") + "lrrrrl",
+    )
+
+
+def _key(level: float) -> float:
+    return -1 if np.isnan(level) else level

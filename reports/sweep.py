@@ -1,0 +1,115 @@
+"""What an experiment varies: every policy over the axis, and the sentences that say at which levels who is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from reports import figures, style, words
+from reports.document import Container, Picture
+from reports.findings import Findings
+from reports.study import BOUNDS
+from reports.summary import records
+from reports.words import Verdict
+
+DECADES = 16.0
+"""An axis whose levels span more than this many times is logarithmic."""
+
+
+def level_axis(axes: Axes, levels: Sequence[float], name: str) -> None:
+    """Lay out the x axis of a sweep, with a tick at every level as far as there is room."""
+    if min(levels) > 0 and max(levels) > DECADES * min(levels):
+        axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(levels[:: -(-len(levels) // 9)])))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(name)
+
+
+def picture(found: Findings) -> Picture:
+    """Return the figure of a sweep: speed-up over the axis, of all guests and of the worst one."""
+    study, rows = found.study, found.overall
+
+    def draw(container: Container) -> None:
+        grid = container.subplots(1, 2, sharex=True, sharey=True)
+        every = [value for name in ("speedup", "low", "high", "worst_speedup") for value in rows[name]]
+        for axes, title, names in (
+            (grid[0], "all guests, geometric mean", ("speedup", "low", "high")),
+            (grid[1], "the worst guest", ("worst_speedup", "worst_low", "worst_high")),
+        ):
+            limits = figures.ratio_axis(axes, "y", every)
+            axes.axhspan(limits[0], 1, color="#f6f0ec", zorder=0, linewidth=0)
+            axes.axhline(1, color=style.QUIET, linewidth=0.8)
+            for label, look in style.looks(study.labels).items():
+                mine = rows[rows["label"] == label]
+                if len(mine):
+                    faint = study.policy(label) in BOUNDS
+                    line(axes, mine, names, look | ({"alpha": 0.45} if faint else {}), limits)
+            axes.set_ylim(limits)
+            axes.set_title(title, loc="left")
+            level_axis(axes, study.levels, study.axis)
+        grid[0].set_ylabel(f"speed-up over {study.baseline}")
+        handles, labels = grid[0].get_legend_handles_labels()
+        names = [style.shortened(label, 28) for label in labels]
+        container.legend(handles, names, loc="outside lower center", ncols=4)
+
+    return Picture(
+        name=f"sweep{figures.suffix(study)}",
+        caption=f"Speed-up over {study.baseline} at every level of {study.axis}. Left: geometric mean over the guests, "
+        f"median over the repetitions, with the 95 % bootstrap interval. Right: the guest that fares worst. In the "
+        f"shade below 1{words.TIMES} it is worse than {study.baseline}. Pale: bounds that nobody could run. A line "
+        "breaks where a level has no whole block.",
+        draw=draw,
+        height_in=3.1 + 0.17 * -(-len(study.rivals) // 4),
+    )
+
+
+def line(
+    axes: Axes,
+    rows: pd.DataFrame,
+    names: tuple[str, str, str],
+    look: Mapping[str, Any],
+    limits: tuple[float, float] | None = None,
+    x: str = "level",
+) -> None:
+    """Draw one label: a line through its estimates, and their intervals."""
+    values, low, high = (rows[name].to_numpy(dtype=float) for name in names)
+    if limits is not None:
+        values, low, high = (np.clip(part, *limits) for part in (values, low, high))
+    axes.plot(rows[x], values, markersize=4.5, **look)
+    axes.vlines(rows[x], low, high, color=look["color"], linewidth=1, alpha=0.7)
+
+
+def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
+    """Yield who won and who lost, policy by policy, with the levels at which they did."""
+    study, base = found.study, found.study.baseline
+    rows = found.overall[found.overall["label"].isin(study.contestants)] if len(found.overall) else found.overall
+    if base is None or not len(rows):
+        return
+    better = [_at(mine, Verdict.BETTER) for _, mine in rows.groupby("label", sort=False)]
+    worse = [_at(mine, Verdict.WORSE) for _, mine in rows.groupby("label", sort=False)]
+    seen = rows["n"].between(1, 4).any()
+    few = " Levels with fewer than five blocks are observations only, and are not counted." if seen else ""
+    axis = f"Judged level by level of {study.axis}, geometric mean over the guests. "
+    yield "Who won.", axis + (_some(better) or f"No policy is shown to be better than {base} at any level.") + few
+    yield "Who lost.", _some(worse) or f"No policy is shown to be worse than {base} at any level."
+
+
+def _some(parts: Sequence[str]) -> str:
+    said = [part for part in parts if part]
+    return f"{'; '.join(said)}." if said else ""
+
+
+def _at(rows: pd.DataFrame, kind: Verdict) -> str:
+    """Say of one label at which levels it is better or worse, and where most."""
+    chosen = [row for row in records(rows) if words.verdict(row) == kind]
+    if not chosen:
+        return ""
+    most = (max if kind == Verdict.BETTER else min)(chosen, key=lambda row: row["speedup"])
+    where = words.listed([f"{row['level']:g}" for row in chosen]) if len(chosen) < len(rows) else "every level"
+    return f"{most['label']} {kind} at {where} (most at {most['level']:g}: {words.estimate(most)})"
