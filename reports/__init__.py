@@ -39,7 +39,7 @@ def build(run_paths: Sequence[Path], baseline: str = "static", out: Path | None 
         "speedup": [one.guests for one in found],
         "per-block": [one.blocks for one in found],
         "performance": [one.performance for one in found],
-        "values": [one.values for one in found],
+        "values": [one.measured for one in found],
         "counters": [one.counters for one in found],
         "guest-counters": [one.guest_counters for one in found],
         "failures": [one.failures.drop(columns="place") for one in found],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,9 @@ def pairs(found: Sequence[Findings]) -> Iterator[tuple[Findings, Findings]]:
     """Yield measured and simulated findings of one and the same experiment."""
     for real in found:
         for simulated in found:
-            if real.study.backend != "simulator" and simulated.study.backend == "simulator":
-                if real.study.setup == simulated.study.setup:
-                    yield real, simulated
+            backends = (real.study.backend != "simulator", simulated.study.backend == "simulator")
+            if all(backends) and real.study.setup == simulated.study.setup:
+                yield real, simulated
 
 
 def section(real: Findings, simulated: Findings) -> Iterator[Block]:
@@ -81,7 +82,7 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
     first, second = real.parts[len(real.parts) // 2], simulated.parts[len(simulated.parts) // 2]
     places = [(study, summary.representative(study)) for study in (first, second)]
     labels, guests = first.labels[:COLUMNS], first.guests[:ROWS]
-    looks = ((style.PALETTE[0], "-"), (style.PALETTE[1], (0, (3, 1.5))))
+    looks: Any = ((style.PALETTE[0], "-"), (style.PALETTE[1], (0, (3, 1.5))))
 
     def draw(container: Container) -> None:
         grid = container.subplots(len(guests), len(labels), sharex=True, sharey="row", squeeze=False)
@@ -105,10 +106,12 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
         container.legend(handles=handles, loc="outside upper center", ncols=2)
 
     left_out = len(real.labels) - len(labels), len(real.guests) - len(guests)
-    more = f" Left out: {left_out[0]} policies and {left_out[1]} guests." if any(count > 0 for count in left_out) else ""
+    more = (
+        f" Left out: {left_out[0]} policies and {left_out[1]} guests." if any(count > 0 for count in left_out) else ""
+    )
     yield Picture(
         name=f"agreement{figures.suffix(real)}",
-        caption="Memory of every guest over time under each policy, measured and simulated, each in the block nearest to "
+        caption="Memory of every guest over time under each policy, measured and simulated, in the block nearest to "
         f"its own medians{words.at_level(first.level)}.{more}",
         draw=draw,
         height_in=0.8 + 1.15 * len(guests),
@@ -137,7 +140,7 @@ def _verdict(table: pd.DataFrame, ranks: pd.DataFrame) -> str:
         return "Cannot be judged: no guest has a value on both backends under the same policy."
     tau = agreement(ranks)
     order = "only one policy has values on both" if np.isnan(tau) else f"Kendall's tau of the orders is {tau:.2f}"
-    worst = table.loc[table["error_pc"].abs().idxmax()]
+    worst = table[table["error_pc"].abs() == known.max()].iloc[0]
     return (
         f"The simulator is off by {known.median():.1f} % in the median and {known.max():.1f} % at most "
         f"({worst['guest']} under {worst['label']}{words.at_level(worst['level'])}); {order} (1: the same order, -1: "
@@ -157,11 +160,19 @@ def _errors(real: Findings, table: pd.DataFrame) -> Table:
                 + [row["label"], row["guest"], where, words.number(row[f"performance_{where}"]), about]
                 + [str(int(count)) if count == count else "0", error]
             )
-    head = (["level"] if real.swept else []) + ["policy", "guest", "backend", "performance", "95 % interval", "n", "error"]
+    head = (["level"] if real.swept else []) + [
+        "policy",
+        "guest",
+        "backend",
+        "performance",
+        "95 % interval",
+        "n",
+        "error",
+    ]
     return Table(
         name=f"agreement{figures.suffix(real.study)}",
-        caption="Performance of every guest, measured and simulated (share of what unconstrained memory gives where that "
-        "ran on both, else speed-up over the baseline), median over blocks, and by how much the simulator is off.",
+        caption="Performance of every guest, measured and simulated (share of what unconstrained memory gives where "
+        "that ran on both, else speed-up over the baseline), median over blocks, and by how much the simulator is off.",
         head=head,
         rows=rows,
         aligns=("r" if real.swept else "") + "lllrrrr",

@@ -37,8 +37,8 @@ def performance(study: Study) -> pd.DataFrame:
 def gaps(study: Study) -> pd.DataFrame:
     """Return one row a label: by how much more of its time all guests lose than under the oracle, percentage points.
 
-    (Σ stall under the policy - Σ stall under the oracle) / Σ time of the guests, within a block; median over blocks. A
-    block counts only if every guest of both trials ended well: one that was killed stalls no more.
+    (Σ stall under the policy - Σ stall under the oracle) / Σ time of the guests, within a block; median over blocks.
+    A block counts only if every guest of both trials ended well: one that was killed stalls no more.
     """
     oracle = study.bound(ORACLE)
     columns = ["label", "gap_pp", "gap_low_pp", "gap_high_pp", "gap_n"]
@@ -65,14 +65,16 @@ def _lost(study: Study) -> dict[str, pd.Series[float]]:
 def with_gaps(overall: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return the overall table with the gap to the oracle beside every label; NaN where there is none."""
     found = gaps(study).set_index("label")
-    return overall.assign(**{name: overall["label"].map(found[name]) for name in found}) if len(overall) else overall
+    return (
+        overall.assign(**{str(name): overall["label"].map(found[name]) for name in found}) if len(overall) else overall
+    )
 
 
 def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Iterator[tuple[str, str]]:
     """Yield what the bounds say of page one, and loudly whatever beats the oracle."""
     if len(performance):
         rivals = performance[performance["label"].isin(study.contestants)]
-        parts = [_reached(label, rows) for label, rows in rivals.groupby("label", sort=False)]
+        parts = [_reached(str(label), rows) for label, rows in rivals.groupby("label", sort=False)]
         yield (
             "Of what was possible.",
             "Share of the performance with unconstrained memory that is reached (geometric mean over guests, median "
@@ -91,13 +93,13 @@ def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Ite
             "mended.",
         )
     elif len(gap):
-        least = gap.loc[gap["gap_pp"].idxmin()] if gap["gap_pp"].notna().any() else None
+        least = gap.sort_values("gap_pp", kind="stable").iloc[0] if gap["gap_pp"].notna().any() else None
         if least is not None:
             yield (
                 "The bound.",
                 f"No policy beats the oracle beyond noise; closest is {least['label']}"
-                f"{words.at_level(least['level'])}, whose guests lose {least['gap_pp']:+.2f} percentage points of their "
-                "time more.",
+                f"{words.at_level(least['level'])}, whose guests lose {least['gap_pp']:+.2f} percentage points of "
+                "their time more.",
             )
 
 

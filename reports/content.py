@@ -80,7 +80,7 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
     yield from timeline.timelines(study.parts[len(study.parts) // 2])
     yield Heading(text="What it cost in memory traffic")
     yield printed.counter(found)
-    if len(found.values):
+    if len(found.measured):
         yield Heading(text="What was measured")
         yield printed.value(found)
     if len(found.shadows):

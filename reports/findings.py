@@ -20,7 +20,7 @@ class Findings:
     guests: pd.DataFrame
     performance: pd.DataFrame
     gaps: pd.DataFrame
-    values: pd.DataFrame
+    measured: pd.DataFrame
     counters: pd.DataFrame
     guest_counters: pd.DataFrame
     failures: pd.DataFrame
@@ -45,7 +45,7 @@ class Findings:
             guests=guests,
             performance=every(bounds.performance),
             gaps=every(lambda part: bounds.gaps(part).assign(level=part.level)),
-            values=every(summary.values),
+            measured=every(summary.values),
             counters=every(lambda part: summary.counters(part, by_guest=False)),
             guest_counters=every(lambda part: summary.counters(part, by_guest=True)),
             failures=summary.failures(study),

@@ -104,8 +104,8 @@ def performance(found: Findings) -> Table:
         Table(
             name=f"performance{figures.suffix(found.study)}",
             caption="Normalised performance: value over the value with unconstrained memory in the same block (its "
-            "inverse where lower is better), so 1 is all that was possible. Geometric mean over the guests, median over "
-            "blocks; Jain's index over the guests' shares.",
+            "inverse where lower is better), so 1 is all that was possible. Geometric mean over the guests, median "
+            "over blocks; Jain's index over the guests' shares.",
             head=["policy", "performance", "95 % interval", "n", "worst guest", "its interval", "Jain"],
             rows=rows,
             aligns="lrrrlrr",
@@ -160,9 +160,7 @@ def guest(found: Findings) -> Table:
         "verdict",
     ]
     name = f"speedup{figures.suffix(found.study)}"
-    return _by_level(
-        found, found.guests, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl")
-    )
+    return _by_level(found, found.guests, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
 
 
 def counter(found: Findings) -> Table:
@@ -189,7 +187,7 @@ def value(found: Findings) -> Table:
             words.number(row["median"]), words.number(row["least"]), words.number(row["most"]), str(row["n"]),
             str(row["trials_without_value"]),
         ]
-        for row in records(found.values)
+        for row in records(found.measured)
     ]  # fmt: skip
     table = Table(
         name=f"values{figures.suffix(found.study)}",
@@ -210,7 +208,7 @@ def value(found: Findings) -> Table:
         rows=rows,
         aligns="llllllrrrrr",
     )
-    return _by_level(found, found.values, table)
+    return _by_level(found, found.measured, table)
 
 
 def shadow(found: Findings) -> Table:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,12 @@ def speedups(value: npt.ArrayLike, base: npt.ArrayLike, better: str) -> FloatArr
 
 def median_interval(values: npt.ArrayLike) -> Estimate:
     """Return the median and its bias-corrected, accelerated bootstrap interval (Efron 1987), NaN left out."""
-    data = _known(values)
+    return _interval(tuple(_known(values).tolist()))
+
+
+@lru_cache(maxsize=10_000)
+def _interval(values: tuple[float, ...]) -> Estimate:
+    data = np.asarray(values, dtype=float)
     if data.size == 0:
         return Estimate(median=math.nan, low=math.nan, high=math.nan, n=0, method="none")
     median = float(np.median(data))

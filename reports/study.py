@@ -201,7 +201,9 @@ def _pairs(trials: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
     ran = trials[["place", "policy", "label", "guest", "workload"]].drop_duplicates(["place", "label", "guest"])
     good = trials.loc[trials["status"] == "ok", ["place", "label", "guest", "metric", "value"]]
     good = good.drop_duplicates(["place", "label", "guest", "metric"])
-    pairs = metrics.merge(ran, on=["guest", "workload"]).merge(good, on=["place", "label", "guest", "metric"], how="left")
+    pairs = metrics.merge(ran, on=["guest", "workload"]).merge(
+        good, on=["place", "label", "guest", "metric"], how="left"
+    )
     base = pairs.loc[pairs["label"] == baseline, ["place", "guest", "metric", "value"]].rename(
         columns={"value": "base"}
     )

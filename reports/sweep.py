@@ -55,8 +55,8 @@ def picture(found: Findings) -> Picture:
             level_axis(axes, study.levels, study.axis)
         grid[0].set_ylabel(f"speed-up over {study.baseline}")
         handles, labels = grid[0].get_legend_handles_labels()
-        names = [style.shortened(label, 28) for label in labels]
-        container.legend(handles, names, loc="outside lower center", ncols=4)
+        shown = [style.shortened(label, 28) for label in labels]
+        container.legend(handles, shown, loc="outside lower center", ncols=4)
 
     return Picture(
         name=f"sweep{figures.suffix(study)}",

@@ -55,8 +55,8 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"bandwidth{figures.suffix(study)}",
-                caption=f"What is gained over {study.baseline} (geometric mean over the guests, median over blocks, 95 % "
-                "interval) as demand swings faster. Dotted: where half of a policy's gain at the slowest level is "
+                caption=f"What is gained over {study.baseline} (geometric mean over the guests, median over blocks, 95 "
+                "% interval) as demand swings faster. Dotted: where half of a policy's gain at the slowest level is "
                 "gone. Pale: bounds.",
                 draw=draw,
                 height_in=3.0,

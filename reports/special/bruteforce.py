@@ -94,7 +94,16 @@ def _base_and_weight(
 
 def _columns(view: Mapping[str, Any]) -> dict[str, FloatArray] | None:
     """The columns of a view; None where a figure is not known, for such a guest is held and leaves the pool."""
-    names = ("current_kib", "min_kib", "max_kib", "shares", "mem_total_kib", "mem_free_kib", "buffers_kib", "cached_kib")
+    names = (
+        "current_kib",
+        "min_kib",
+        "max_kib",
+        "shares",
+        "mem_total_kib",
+        "mem_free_kib",
+        "buffers_kib",
+        "cached_kib",
+    )
     found = {name: [guest.get(name) for guest in view["guests"]] for name in names}
     host = [view["host"].get(name) for name in ("free_kib", "reserve_kib")]
     if any(value is None for column in (*found.values(), host) for value in column):
@@ -137,5 +146,7 @@ def divided(total_kib: float, base: FloatArray, weight: FloatArray, lo: FloatArr
     low, high = float(((lo - base) / weight).min()), float(((hi - base) / weight).max())
     if total_kib <= lo.sum() or total_kib >= hi.sum():
         return lo if total_kib <= lo.sum() else hi
-    level = brentq(lambda at: targets(at).sum() - total_kib, low, high, xtol=1e-12 * max(abs(low), abs(high)), rtol=1e-15)
+    level = brentq(
+        lambda at: targets(at).sum() - total_kib, low, high, xtol=1e-12 * max(abs(low), abs(high)), rtol=1e-15
+    )
     return targets(level)

@@ -16,9 +16,11 @@ from reports.special.verdict import Special, judged
 from reports.statistics import ENOUGH
 from reports.summary import records
 
+NEAR = 0.01
+"""A tax this close to the best one, as a share of it, is as good."""
 HOW = (
-    "The knee is the smallest tax whose geometric mean (median over blocks) lies within the 95 % interval of the best "
-    "tax of the same level"
+    f"The knee is the smallest tax whose geometric mean (median over blocks) lies within the 95 % interval of the best "
+    f"tax of the same level, or within {100 * NEAR:g} % of it"
 )
 
 
@@ -28,24 +30,28 @@ def special(found: Findings) -> Special:
     curves = taxed.over_tax(found, "geometric_mean")
     knees = knees_of(curves)
     known = knees[knees["knee"].notna() & (knees["n"] >= ENOUGH)]
-    inner = known[(known["knee"] > known["least_tax"]) & (known["knee"] < known["most_tax"])]
-    flat = inner[inner["after_pc"] > -1]
-    holds = None if len(known) < len(knees) or not len(knees) else bool(len(flat) == len(knees))
-    each = words.listed([f"{row['knee']:g}{words.at_level(row['level'])} (best {row['best']:g})" for row in records(known)])
-    moved = " It moves with the level." if known["knee"].nunique() > 1 else ""
-    falls = known[known["after_pc"] <= -1]
-    after = "".join(
-        f" Beyond the best tax{words.at_level(row['level'])} performance falls again, by {-row['after_pc']:.1f} % at the "
-        "largest tax."
-        for row in records(falls)
-    )
-    reason = f"knee at a tax of {each}.{moved}{after} {HOW}." if len(known) else f"too few blocks. {HOW}."
+    flat, rising = known[known["gain_pc"] < 100 * NEAR], known[known["gain_pc"] >= 100 * NEAR]
+    inner = rising[(rising["knee"] < rising["most_tax"]) & (rising["after_pc"] > -100 * NEAR)]
+    whole = len(known) == len(knees) and len(rising) > 0
+    holds = bool(len(inner) == len(rising)) if whole else None
+    each = [f"{row['knee']:g}{words.at_level(row['level'])} (best {row['best']:g})" for row in records(rising)]
+    parts = [f"knee at a tax of {words.listed(each)}."] if each else []
+    parts += ["It moves with the level."] if len(set(rising["knee"])) > 1 else []
+    parts += [f"The tax makes no difference{words.at_level(row['level'])}." for row in records(flat)]
+    parts += [
+        f"Beyond the best tax{words.at_level(row['level'])} performance falls again, by {-row['after_pc']:.1f} % at "
+        "the largest."
+        for row in records(rising[rising["after_pc"] <= -100 * NEAR])
+    ]
+    reason = f"{' '.join(parts) if len(known) else 'too few blocks.'} {HOW}."
 
     def draw(container: Container) -> None:
         axes = container.subplots()
         taxed.lines(axes, curves, study.axis)
-        for row in records(known):
-            axes.plot(row["knee"], row["at_knee"], "o", markersize=12, markerfacecolor="none", markeredgecolor=style.INK)
+        for row in records(rising):
+            axes.plot(
+                row["knee"], row["at_knee"], "o", markersize=12, markerfacecolor="none", markeredgecolor=style.INK
+            )
         axes.set_ylabel(f"geometric mean over guests\n({measure_of(found)})", fontsize=7.5)
 
     return Special(
@@ -71,13 +77,14 @@ def knees_of(curves: pd.DataFrame) -> pd.DataFrame:
     for level, mine in curves.groupby(curves["level"].fillna(-math.inf), sort=True):
         row: dict[str, float] = {"level": math.nan if math.isinf(level) else float(level), "n": int(mine["n"].min())}
         row |= {"least_tax": mine["tax"].min(), "most_tax": mine["tax"].max()}
-        row |= dict.fromkeys(("knee", "at_knee", "best", "at_best", "after_pc"), math.nan)
+        row |= dict.fromkeys(("knee", "at_knee", "best", "at_best", "gain_pc", "after_pc"), math.nan)
         if mine["median"].notna().any():
-            best = mine.loc[mine["median"].idxmax()]
-            enough = best["low"] if not np.isnan(best["low"]) else best["median"]
+            best = mine[mine["median"] == mine["median"].max()].iloc[0]
+            enough = np.nanmin([best["low"], (1 - NEAR) * best["median"]])
             first = mine[mine["median"] >= enough].iloc[0]
             last = mine.iloc[-1]["median"]
             row |= {"knee": first["tax"], "at_knee": first["median"], "best": best["tax"], "at_best": best["median"]}
+            row |= {"gain_pc": 100 * (best["median"] / mine.iloc[0]["median"] - 1)}
             row |= {"after_pc": 100 * (last / best["median"] - 1)}
         rows.append(row)
     return pd.DataFrame(rows)

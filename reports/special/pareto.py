@@ -6,19 +6,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports import figures, statistics, style, words
+from reports import figures, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special.measure import blocks_of, measure_of
 from reports.special.verdict import Special, judged
-from reports.study import BOUNDS
 from reports.summary import records
 
 WIDE = 3
 
 
 def special(found: Findings) -> Special:
-    """Return the figure, its table and the verdict: is some policy dominated by no other at any level?"""
+    """Return the figure, its table and the verdict: whether some policy is dominated by no other at any level."""
     study, measure = found.study, measure_of(found)
     rows = points(found)
     levels = study.levels or (np.nan,)
@@ -86,6 +85,7 @@ def points(found: Findings) -> pd.DataFrame:
         counts = blocks.groupby("label")["geometric_mean"].count()
         frame = medians.assign(n=counts, level=part.level, experiment=study.name, backend=study.backend).reset_index()
         runs = frame[frame["label"].isin(study.contestants)]
+        frame["bound"] = ~frame["label"].isin(study.contestants)
         frame["free"] = [
             row["label"] in set(runs["label"]) and not _dominated(row["geometric_mean"], row["worst_guest"], runs)
             for row in records(frame)
@@ -110,7 +110,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, labels: tuple[str, ...]) -> None:
         markeredgecolor=style.INK, markeredgewidth=0.9, clip_on=False,
     )  # fmt: skip
     for row in records(rows):
-        pale = row["policy"] in BOUNDS if "policy" in row else False
+        pale = row["bound"]
         look = looks[row["label"]] | {"linestyle": ""}
         axes.plot(row["geometric_mean"], row["worst_guest"], markersize=5.5, alpha=0.4 if pale else 1, **look)
 

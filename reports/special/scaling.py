@@ -28,7 +28,7 @@ def special(found: Findings) -> Special:
     steep = fits[fits["exponent"] > LINEARITHMIC]
     dear = small[small["share"] > SHARE]
     known = fits["exponent"].notna().all() and len(small) > 0 and len(fits) > 0
-    most = rows.loc[rows["share"].idxmax()] if len(rows) else None
+    most = rows.sort_values("share").iloc[-1] if len(rows) else None
     reason = "no tick has a time." if most is None else (
         f"decide time grows like n to the {fits['exponent'].min():.2f} to {fits['exponent'].max():.2f} "
         f"(n log n: up to {LINEARITHMIC:g}), fitted from {LARGE} guests on; up to {MANY} guests it takes at most "
@@ -47,7 +47,9 @@ def special(found: Findings) -> Special:
             axes.vlines(mine["guests"], mine["least_s"], mine["most_s"], color=look["color"], linewidth=1, alpha=0.6)
         n = np.array(sorted(rows["guests"].unique()), dtype=float)
         guide = n * np.log(n)
-        axes.plot(n, guide * rows["decide_s"].max() / guide[-1], color=style.QUIET, linestyle=(0, (1, 2)), label="n log n")
+        axes.plot(
+            n, guide * rows["decide_s"].max() / guide[-1], color=style.QUIET, linestyle=(0, (1, 2)), label="n log n"
+        )
         period = rows["period_s"].iloc[0]
         axes.axhline(SHARE * period, color="#b00020", linewidth=0.8, label=f"{100 * SHARE:g} % of a processor")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -59,8 +61,8 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"scaling{figures.suffix(study)}",
-                caption="Time of policy and governor for one decision, on the machine that ran the arbiter: median over "
-                "the ticks of all trials, and from the 10th to the 90th percentile, by the number of guests; both axes "
+                caption="Time of policy and governor for one decision, on the machine that ran the arbiter: median "
+                "over the ticks of all trials, and from the 10th to the 90th percentile, by guests; both axes "
                 "logarithmic. Dotted: n log n. Red: 1 % of one processor at the period of a tick.",
                 draw=draw,
                 height_in=3.2,
@@ -91,7 +93,9 @@ def costs(found: Findings) -> pd.DataFrame:
     rows = times.agg(decide_s="median", least_s=_tenth, most_s=_ninetieth, ticks="count").reset_index()
     rows = rows.assign(period_s=period, share=rows["decide_s"] / period)
     rank = {label: place for place, label in enumerate(study.labels)}
-    rows = rows.sort_values(["label", "guests"], key=lambda column: column.map(rank) if column.name == "label" else column)
+    rows = rows.sort_values(
+        ["label", "guests"], key=lambda column: column.map(rank) if column.name == "label" else column
+    )
     return rows.assign(experiment=study.name, backend=study.backend).reset_index(drop=True)
 
 

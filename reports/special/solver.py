@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from reports import figures, style, words
+from reports import figures, style
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special.bruteforce import Division, divisions
@@ -78,7 +78,8 @@ def special(found: Findings) -> Special:
 
 def recomputed(study: Study) -> Iterator[tuple[str, Division]]:
     """Yield label and division of every decision that can be recomputed."""
-    trial, lines = None, []
+    trial: tuple[Any, ...] | None = None
+    lines: list[Mapping[str, Any]] = []
     for line in study.decisions():
         key = (line["run"], line["block"], line["order"])
         if key != trial:
@@ -115,14 +116,17 @@ def _of(lines: list[Mapping[str, Any]]) -> Iterator[tuple[str, Division]]:
 def _table(study: Study, table: pd.DataFrame) -> Table:
     return Table(
         name=f"solver{figures.suffix(study)}",
-        caption="Largest deviation of a recorded target from the recomputed one, largest |sum - pool|, bounds violated, "
-        "and the dispersion of prices (max - min)/mean among the guests inside their bounds, where at least two are; "
-        "unequal: decisions in which it is more than rounding to whole KiB explains.",
+        caption="Largest deviation of a recorded target from the recomputed one, largest |sum - pool|, bounds "
+        "violated, and the dispersion of prices (max - min)/mean among the guests inside their bounds, where at "
+        "least two are; unequal: decisions in which it is more than rounding to whole KiB explains.",
         head=["policy", "decisions", "targets", "deviation, KiB", "|sum - pool|, KiB", "violations", "dispersion",
               "unequal"],
         rows=[
-            [row["label"], f"{row['decisions']:,}", f"{row['targets']:,}", f"{row['deviation_kib']:.3f}"]
-            + [f"{row['sum_kib']:.0f}", str(row["violations"]), f"{100 * row['dispersion']:.4f} %", str(row["unequal"])]
+            [
+                row["label"], f"{row['decisions']:,}", f"{row['targets']:,}", f"{row['deviation_kib']:.3f}",
+                f"{row['sum_kib']:.0f}", str(row["violations"]), f"{100 * row['dispersion']:.4f} %",
+                str(row["unequal"]),
+            ]
             for row in records(table)
         ],
         aligns="lrrrrrrr",

@@ -46,7 +46,9 @@ def special(found: Findings) -> Special:
                 length = len(list(same))
                 span = ends[start + length] - ends[start]
                 fill, hatch = looks[state]
-                grid[0].barh(at, span, left=ends[start], height=0.7, color=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0)
+                grid[0].barh(
+                    at, span, left=ends[start], height=0.7, color=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0
+                )
                 start += length
             row = table[table["label"] == label].iloc[0]
             grid[1].plot(row["chatter"], at, "o", color=style.INK)
@@ -72,13 +74,19 @@ def special(found: Findings) -> Special:
             ),
             Table(
                 name=f"states{figures.suffix(study)}",
-                caption=f"Changes of state in a trial, those taken back within {SOON_S:g} s, and MiB moved by balloons a "
-                "minute, all guests together; medians over blocks.",
+                caption=f"Changes of state in a trial, those taken back within {SOON_S:g} s, and MiB moved by balloons "
+                "a minute, all guests together; medians over blocks.",
                 head=["policy", "hysteresis", "changes", "taken back", "95 % interval", "n", "MiB moved a minute"],
                 rows=[
-                    [row["label"], words.number(row["hysteresis"]), words.number(row["changes"])]
-                    + [words.number(row["chatter"]), f"[{row['low']:g}, {row['high']:g}]", str(row["n"])]
-                    + [words.number(row["moved_mib_min"])]
+                    [
+                        row["label"],
+                        words.number(row["hysteresis"]),
+                        words.number(row["changes"]),
+                        words.number(row["chatter"]),
+                        f"[{row['low']:g}, {row['high']:g}]",
+                        str(row["n"]),
+                        words.number(row["moved_mib_min"]),
+                    ]
                     for row in records(table)
                 ],
                 aligns="lrrrrrr",

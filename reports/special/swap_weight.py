@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -31,7 +33,7 @@ def special(found: Findings) -> Special:
     calmer = known and damped["overshoot_pc"].max() < bare["overshoot_pc"].max()
     better = _helps(found, list(damped["label"]))
     holds = bool(calmer and better is not False) if known else None
-    worst = table.loc[table["overshoot_pc"].idxmax()] if len(table) else None
+    worst = table.sort_values("overshoot_pc").iloc[-1] if len(table) else None
     reason = "no guest swaps under a policy that weighs swap." if worst is None else (
         f"undamped, targets overshoot by up to {bare['overshoot_pc'].max():.1f} % of the pool and still swing by "
         f"{bare['swing_pc'].max():.1f} % at the end; damped by up to {damped['overshoot_pc'].max():.1f} % and "
@@ -39,9 +41,9 @@ def special(found: Findings) -> Special:
     )  # fmt: skip
 
     def draw(container: Container) -> None:
-        top, bottom = container.subfigures(2, 1, height_ratios=(3, 2.2))
-        _phases(top, paths, table)
-        _map(bottom, table)
+        halves: Any = container.subfigures(2, 1, height_ratios=(3, 2.2))
+        _phases(halves[0], paths)
+        _map(halves[1], table)
 
     return Special(
         claim=judged(holds),
@@ -49,17 +51,17 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"swap-weight{figures.suffix(study)}",
-                caption="Above: target of the guest that swaps most, as a share of the pool, against the one before, in "
-                "one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal nothing moves "
-                "any more; a path around it is an oscillation. Below: by how much of the pool the targets overshoot "
+                caption="Above: target of the guest that swaps most, as a share of the pool, against the one before, "
+                "in one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal nothing "
+                "moves any more; a path around it is an oscillation. Below: by how much of the pool the targets overshoot "
                 "where they settle (median over blocks), by weight and smoothing, without and with the fixed point.",
                 draw=draw,
                 height_in=5.0,
             ),
             Table(
                 name=f"swap-weight{figures.suffix(study)}",
-                caption=f"The first {FIRST} targets of the guest that swaps most (share of the pool), where it settles, "
-                "how far the largest target is beyond that, and how much targets still swing in the last "
+                caption=f"The first {FIRST} targets of the guest that swaps most (share of the pool), where it "
+                "settles, how far the largest target is beyond that, and how much targets still swing in the last "
                 f"{SETTLED} decisions (percent of the pool); medians over blocks.",
                 head=["policy", "ε", "smoothing, s", *(f"T{k}" for k in range(1, FIRST + 1)), "settles", "overshoot, %",
                       "swing, %", "n"],
@@ -112,7 +114,9 @@ def overshoots(found: Findings, paths: pd.DataFrame) -> pd.DataFrame:
         row |= {name: first[name] for name in ("swap_weight", "smoothing_s", "fixed_point")}
         row |= {f"t{k}": float(np.median([path[k - 1] for path in trials])) for k in range(1, FIRST + 1)}
         row |= {"settled": float(np.median(ends)), "overshoot_pc": statistics.median_interval(over).median}
-        rows.append(row | {"swing_pc": float(np.median([100 * np.ptp(p[-SETTLED:]) for p in trials])), "n": len(trials)})
+        rows.append(
+            row | {"swing_pc": float(np.median([100 * np.ptp(p[-SETTLED:]) for p in trials])), "n": len(trials)}
+        )
     frame = pd.DataFrame(rows)
     rank = {label: place for place, label in enumerate(found.study.labels)}
     return frame.sort_values("label", key=lambda column: column.map(rank)).reset_index(drop=True) if rows else frame
@@ -138,12 +142,12 @@ def _first(paths: pd.DataFrame, table: pd.DataFrame) -> str:
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     if not len(bare):
         return ""
-    row = bare.loc[bare["overshoot_pc"].idxmax()]
+    row = bare.sort_values("overshoot_pc").iloc[-1]
     steps = ", ".join(f"{row[f't{k}']:.3f}" for k in range(1, FIRST + 1))
     return f"The first targets of {row['label']}: {steps}, settling at {row['settled']:.4f}. "
 
 
-def _phases(container: Container, paths: pd.DataFrame, table: pd.DataFrame) -> None:
+def _phases(container: Container, paths: pd.DataFrame) -> None:
     place = sorted(paths["place"].unique())[0]
     shown = paths[(paths["place"] == place) & ~paths["fixed_point"].astype(bool)]
     smoothings = sorted(shown["smoothing_s"].unique())

@@ -19,6 +19,7 @@ from harness.records import RecordsError
 from reports import content, pdf, shadows, style, summary, tables, timeline, words
 from reports.document import Document, Paragraph, Picture, Table
 from reports.findings import Findings
+from reports.special import asked
 from reports.study import ReportError, Study, studies
 from tests.unit import synthetic_run as synthetic
 
@@ -44,7 +45,8 @@ def study_of(path: Path, baseline: str = "static") -> Study:
 
 
 def report_of(*paths: Path, baseline: str = "static") -> Document:
-    return content.document([Findings.of(study) for study in studies(paths, baseline)])
+    found = [Findings.of(study) for study in studies(paths, baseline)]
+    return content.document(found, [asked(one) for one in found])
 
 
 def said(document: Document) -> dict[str, str]:
@@ -353,7 +355,7 @@ def test_changed_raw_rows_are_said_in_the_report(tmp_path: Path) -> None:
 
 
 def test_reports_know_nothing_of_the_harness_but_its_records() -> None:
-    for path in Path(reports.__file__).parent.glob("*.py"):
+    for path in Path(reports.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
