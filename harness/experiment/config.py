@@ -18,9 +18,7 @@ from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workloa
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
-Figure = Literal[
-    "solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling"
-]
+Figure = Literal["solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling"]
 """Figures that a report draws only where an experiment asks for them."""
 
 

@@ -53,7 +53,7 @@ def special(found: Findings) -> Special:
                 name=f"swap-weight{figures.suffix(study)}",
                 caption="Above: target of the guest that swaps most, as a share of the pool, against the one before, "
                 "in one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal nothing "
-                "moves any more; a path around it is an oscillation. Below: by how much of the pool the targets overshoot "
+                "moves any more; a path around it is an oscillation. Below: how much of the pool the targets overshoot "
                 "where they settle (median over blocks), by weight and smoothing, without and with the fixed point.",
                 draw=draw,
                 height_in=5.0,
