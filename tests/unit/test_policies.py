@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.decide import decide
 from harness.policies import PolicyError, make, names, params_of
 from harness.view import HostView
 from tests.unit.views import MIB, hostile_view, in_mib, make_view
@@ -50,6 +51,8 @@ def test_one_price_for_all_gives_the_worked_numbers(
     allocation = make(policy, params).decide(view)
     assert in_mib(allocation.targets_kib) == pytest.approx(expected, abs=0.01)
     assert allocation.targets_kib.sum() == pool * MIB
+    raw = decide(make(policy, params), HostView.from_json(view.to_json()), raw=True)["targets_kib"]
+    assert [kib / MIB for kib in raw.values()] == pytest.approx(expected, abs=0.01), "as `ballast decide --raw` does"
 
 
 def test_a_reason_says_who_pays_what() -> None:
@@ -108,6 +111,10 @@ def test_without_the_fixed_point_the_swap_weight_oscillates() -> None:
         share = in_mib(policy.decide(oscillating(share)).targets_kib)[0]
         seen.append(share)
     assert seen == pytest.approx([682.14, 653.2, 658.2, 657.4], abs=0.2)
+
+
+def test_without_a_swap_weight_the_oscillation_trap_is_a_plain_division() -> None:
+    assert in_mib(make("price", {"tax": 0.5, "swap_weight": 0}).decide(oscillating(500)).targets_kib) == [650, 350]
 
 
 @pytest.mark.parametrize("current", [500, 600, 657.5])
