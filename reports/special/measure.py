@@ -13,7 +13,7 @@ from reports import bounds, statistics, summary
 from reports.findings import Findings
 from reports.study import UNCONSTRAINED, Study
 
-NORMALISED = "share of the performance with unconstrained memory"
+NORMALISED = "share of the unconstrained performance"
 
 
 def measure_of(found: Findings) -> str:

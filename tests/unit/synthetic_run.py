@@ -102,7 +102,9 @@ def seen_target(tick: int) -> np.ndarray:
     return np.array([250 + extra, 250 - extra / 2, 250 - extra / 2]) * MIB
 
 
-def rows(writer: TrialWriter, values: Mapping[str, float], *, failed: str = "") -> Iterator[TrialRow]:
+def rows(
+    writer: TrialWriter, values: Mapping[str, float], *, failed: str = "", stall_s: float | None = None
+) -> Iterator[TrialRow]:
     """Yield one row a guest; `failed` is the guest whose work gave no number."""
     for name in GUESTS:
         workload, metric, unit, better = WORK.get(name, ("idle", "", "", ""))
@@ -112,7 +114,7 @@ def rows(writer: TrialWriter, values: Mapping[str, float], *, failed: str = "") 
             value=None if bad else values.get(name), status="oom" if bad else "ok",
             reason="killed by the kernel:\r\nOut of memory, 50% of $x_1$" if bad else "", started=writer.started,
             duration_s=60.0, major_faults=120.0 if name == "g1" else 3.0, swapped_in_kib=2048.0, swapped_out_kib=4096.0,
-            stall_some_s=1.5, stall_full_s=None, oom_kills=float(bad), balloon_moved_mib=12.5,
+            stall_some_s=1.5, stall_full_s=stall_s, oom_kills=float(bad), balloon_moved_mib=12.5,
         )  # fmt: skip
 
 
@@ -126,25 +128,35 @@ def write_run(
     seed: int = 1,
     unsteady: float = 0.05,
     shadows: Sequence[str] = (),
+    levels: Mapping[float, float] | None = None,
+    stalls: Mapping[str, float] | None = None,
     **changes: object,
 ) -> RunFolder:
     """Write a whole run; `fails` names the guest that fails in a block under a label.
 
-    `unsteady` is how much the blocks differ, whatever the policy.
+    `unsteady` is how much the blocks differ, whatever the policy. `levels` maps the place of a level to the power of
+    every gain there; each block then is one of them, in turn. `stalls` is how long each guest stalls under a label.
     """
     random = np.random.default_rng(seed)
     facts: dict[str, Any] = manifest(**changes)
     if shadows:
         facts["experiment"] |= {"shadows": [{"name": name, "label": f"{name} (shadow)"} for name in shadows]}
     folder = RunFolder.create(path, facts)
+    stalled = stalls or {}
     clock = VirtualTime()
-    for block in range(1, blocks + 1):
+    places = list(levels or {})
+    for block in range(1, blocks * (len(places) or 1) + 1):
+        level = places[(block - 1) % len(places)] if places else None
         pace = random.lognormal(sigma=unsteady)
         for order, label in enumerate(random.permutation(list(gains)), start=1):
-            key = TrialKey(run=folder.run, block=block, order=order, policy=str(label).split(",")[0], label=str(label))
-            gain = np.array(gains[label]) * pace * random.lognormal(sigma=0.03, size=2)
+            policy = str(label).split(",")[0]
+            key = TrialKey(run=folder.run, block=block, order=order, policy=policy, label=str(label), level=level)
+            power = levels[level] if levels and level is not None else 1.0
+            gain = np.array(gains[label]) ** power * pace * random.lognormal(sigma=0.03, size=2)
             with TrialWriter(folder, key, stamp=clock) as writer:
                 write_trial(writer, clock, ticks=ticks, shadows=shadows)
                 values = {"g1": 50 * gain[0], "g2": 80 / gain[1]}
-                writer.finish(rows(writer, values, failed=fails(block, str(label))), commit=False)
+                writer.finish(
+                    rows(writer, values, failed=fails(block, str(label)), stall_s=stalled.get(label)), commit=False
+                )
     return folder.seal()

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from docs import figures
-from harness.experiment.config import load_experiment
+from harness.experiment.config import Figure, load_experiment, names
 from harness.experiment.manifest import manifest
 from harness.records import EVENT_COLUMNS, REPLAY_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS
 from harness.view import COLUMNS, CURVES, HOST_FIELDS, HostView
+from reports.special import KINDS
 from tests.unit import synthetic_run as synthetic
 
 PROJECT = Path(__file__).parents[2]
@@ -161,3 +162,16 @@ def test_every_room_of_the_harness_is_on_the_design_page() -> None:
     named = set(re.findall(r"`([\w./]+)`", section("design.md", "Rooms")))
     rooms = {f"{path.parent.name}/" for path in (PROJECT / "harness").glob("*/__init__.py")}
     assert rooms <= named
+
+
+def test_the_page_of_experiments_has_every_experiment_with_its_claim_and_figure() -> None:
+    rows = {row[0]: row for row in table(page("experiments.md"), "experiment")}
+    assert set(rows) == set(names())
+    for name, row in rows.items():
+        experiment = load_experiment(name)
+        assert row[1] == experiment.claim
+        assert re.findall(r"[\w-]{3,}", row[2]) == list(experiment.figures)
+        assert row[3].startswith(("ballast simulate ", "scripts/run-experiment", "ansible-playbook playbooks/"))
+    figures_told = [row[0] for row in table(page("experiments.md"), "figure")]
+    assert figures_told == sorted(figures_told, key=list(get_args(Figure)).index)
+    assert set(figures_told) == set(get_args(Figure)) == set(KINDS)

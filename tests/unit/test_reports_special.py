@@ -1,0 +1,184 @@
+"""What is varied is judged level by level; bounds are no rivals; a figure that is asked for brings its verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.policies.waterfill import waterfill
+from reports import agreement, answers, bounds, content
+from reports.document import Paragraph, Table
+from reports.findings import Findings
+from reports.special import KINDS, asked, knee, pareto, scaling, states
+from reports.special.bruteforce import divided, divisions
+from reports.special.measure import falls_below
+from reports.special.verdict import Claim
+from reports.study import studies
+from tests.unit import synthetic_run as synthetic
+
+GAINS = {"static": (1.0, 1.0), "two-state": (2.0, 1.2), "oracle": (2.5, 1.4), "unconstrained": (4.0, 1.6)}
+STALLS = {"static": 30.0, "two-state": 12.0, "oracle": 6.0, "unconstrained": 0.0}
+SWEEP = {"name": "load", "unit": "MiB", "levels": [{"at": 1}, {"at": 2}]}
+
+
+def findings(path: Path, **changes: object) -> Findings:
+    (study,) = studies([path], "static")
+    return Findings.of(study)
+
+
+def swept(tmp_path: Path, *, figures: tuple[str, ...] = (), **changes: object) -> Findings:
+    """Two levels: at the first nothing matters, at the second the gains are as given."""
+    experiment = dict(synthetic.manifest()["experiment"]) | {"sweep": SWEEP, "figures": list(figures)}  # type: ignore[call-overload]
+    given = {"gains": GAINS, "stalls": STALLS, "blocks": 5, "levels": {1: 0.0, 2: 1.0}} | changes
+    return findings(synthetic.write_run(tmp_path / "run", experiment=experiment, **given).path)  # type: ignore[arg-type]
+
+
+def said(found: Findings) -> dict[str, str]:
+    document = content.document([found], [asked(found)])
+    return {block.lead: block.text for block in document.blocks if isinstance(block, Paragraph) and block.lead}
+
+
+def test_no_number_mixes_two_levels(tmp_path: Path) -> None:
+    rows = swept(tmp_path).overall.set_index(["level", "label"])
+    assert rows.loc[(1, "two-state"), "speedup"] == pytest.approx(1, abs=0.05)
+    assert rows.loc[(2, "two-state"), "speedup"] == pytest.approx(math.sqrt(2.4), rel=0.05)
+    assert set(rows["n"]) == {5}
+
+
+def test_a_sweep_says_at_which_levels_a_policy_wins(tmp_path: Path) -> None:
+    answer = said(swept(tmp_path))["Who won."]
+    assert "two-state better at 2 (most at 2: " in answer
+    assert "load, MiB" in answer
+
+
+def test_bounds_are_no_rivals_but_what_rivals_are_held_against(tmp_path: Path) -> None:
+    found = swept(tmp_path)
+    answer = said(found)
+    assert "unconstrained" not in answer["Who won."].replace("unconstrained memory", "")
+    rows = found.performance.set_index(["level", "label"])
+    assert rows.loc[(2, "two-state"), "performance"] == pytest.approx(math.sqrt(2.4 / 6.4), rel=0.05)
+    assert rows.loc[(2, "static"), "worst_performance"] == pytest.approx(1 / 4, rel=0.05)
+
+
+def test_the_gap_to_the_oracle_is_lost_time_of_all_guests_in_percentage_points(tmp_path: Path) -> None:
+    rows = swept(tmp_path).overall.set_index(["level", "label"])
+    assert rows.loc[(2, "two-state"), "gap_pp"] == pytest.approx(100 * (12 - 6) / 60)
+    assert np.isnan(rows.loc[(2, "unconstrained"), "gap_pp"])
+
+
+def test_whoever_beats_the_oracle_is_a_defect_that_is_said(tmp_path: Path) -> None:
+    answer = said(swept(tmp_path, stalls=STALLS | {"two-state": 3.0}))
+    assert answer["DEFECT."].startswith("The oracle is beaten")
+    assert "two-state at 1 (-5.00 points, n = 5)" in answer["DEFECT."]
+    assert "DEFECT." not in said(findings(synthetic.write_run(tmp_path / "other", gains=GAINS, stalls=STALLS).path))
+
+
+def test_a_block_whose_guest_failed_has_no_gap(tmp_path: Path) -> None:
+    found = swept(tmp_path, fails=lambda block, label: "g1" if label == "two-state" and block == 2 else "")
+    rows = found.gaps.set_index(["level", "label"])
+    assert rows.loc[(2, "two-state"), "gap_n"] == 4
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_special_figure_can_be_asked_of_any_run_and_judges_it_in_words(tmp_path: Path, kind: str) -> None:
+    found = swept(tmp_path, figures=(kind,))
+    (special,) = asked(found)
+    assert special.verdict.startswith(tuple(f"{claim}: " for claim in Claim))
+    assert list(answers.verdicts(found, [special])) == [special.verdict]
+    for block in special.blocks:
+        if isinstance(block, Table):
+            assert all(len(row) == len(block.head) == len(block.aligns) for row in block.rows)
+
+
+def test_brute_force_divides_as_water_filling_does() -> None:
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        lo = random.integers(0, 400, 6).astype(float)
+        hi = lo + random.integers(1, 900, 6)
+        base, weight = random.uniform(0, 500, 6), random.uniform(0.1, 4, 6)
+        total = float(random.integers(int(lo.sum()), int(hi.sum())))
+        exact = divided(total, base, weight, lo, hi)
+        assert np.abs(exact - waterfill(total, base, weight, lo, hi).targets_kib).max() < 1
+
+
+def test_a_wrong_division_is_found() -> None:
+    guests = [
+        {"name": name, "current_kib": 500, "min_kib": 0, "max_kib": 1000, "shares": 1000, "mem_total_kib": 500,
+         "mem_free_kib": 100, "buffers_kib": 0, "cached_kib": 0}
+        for name in ("a", "b")
+    ]  # fmt: skip
+    decision = {"policy": "equal", "params": {}, "state": None, "targets_kib": {"a": 500, "b": 500}, "reasons": {}}
+    line = {"view": {"time_s": 0.0, "host": {"free_kib": 0, "reserve_kib": 0}, "guests": guests}, "decision": decision}
+    (right,) = divisions([line])
+    assert not right.unequal
+    (wrong,) = divisions([line | {"decision": decision | {"targets_kib": {"a": 510, "b": 490}}}])
+    assert wrong.unequal
+    assert np.abs(wrong.recorded_kib - wrong.exact_kib).max() == pytest.approx(10)
+
+
+def test_a_line_falls_below_a_value_between_two_points() -> None:
+    assert falls_below([1, 2, 3], [1.0, 0.6, 0.4], 0.5).at == pytest.approx(2.5)
+    assert math.isnan(falls_below([1, 2, 3], [1.0, 0.9, 0.8], 0.5).at)
+    assert falls_below([1, 2], [0.4, 0.3], 0.5).at == 1
+    assert falls_below([1, 100], [1.0, 0.0], 0.5, logarithmic=True).at == pytest.approx(10)
+
+
+def test_the_knee_is_the_smallest_tax_that_is_as_good_as_the_best() -> None:
+    values = [0.5, 0.7, 0.9, 0.905, 0.91]
+    curve = pd.DataFrame({"level": 1.0, "tax": [0, 0.25, 0.5, 0.75, 1], "median": values, "low": values, "n": 5})
+    (row,) = knee.knees_of(curve).to_dict("records")
+    assert (row["knee"], row["best"]) == (0.5, 1)
+
+
+def test_a_policy_that_is_worse_in_both_is_dominated(tmp_path: Path) -> None:
+    gains = {"static": (1.0, 1.0), "good": (2.0, 2.0), "bad": (1.5, 1.5), "fair": (1.2, 3.0), "unconstrained": (4, 4)}
+    rows = pareto.points(findings(synthetic.write_run(tmp_path / "run", gains=gains).path)).set_index("label")
+    assert rows[rows["free"]].index.tolist() == ["good"]
+
+
+def test_a_state_left_again_at_once_is_chatter() -> None:
+    ticks = pd.DataFrame({"tick": range(1, 61), "trial_s": np.arange(60) * 2.0, "state": "ample"})
+    ticks.loc[10:29, "state"] = "scarce"
+    assert states.counted(ticks) == (2, 0)
+    ticks.loc[40:42, "state"] = "scarce"
+    assert states.counted(ticks) == (4, 1)
+
+
+def test_the_exponent_of_a_linear_cost_is_one() -> None:
+    guests = np.array([64, 1000, 10_000])
+    rows = pd.DataFrame({"label": "price", "guests": guests, "decide_s": 1e-6 * guests})
+    assert scaling.exponents(rows)["exponent"].iloc[0] == pytest.approx(1)
+
+
+def test_the_same_experiment_measured_and_simulated_is_set_side_by_side(tmp_path: Path) -> None:
+    gains = {"static": (1.0, 1.0), "two-state": (2.0, 1.0), "equal": (0.8, 0.8)}
+    paths = [
+        synthetic.write_run(tmp_path / name, gains=gains, run=name, backend=name, seed=seed).path
+        for seed, name in enumerate(("xen", "simulator"))
+    ]
+    found = [Findings.of(study) for study in studies(paths, "static")]
+    ((real, simulated),) = agreement.pairs(found)
+    assert agreement.errors(real, simulated)["error_pc"].abs().max() < 10
+    assert agreement.agreement(agreement.ranking(real, simulated)) == pytest.approx(1)
+    tables = [block for block in agreement.section(real, simulated) if isinstance(block, Table)]
+    assert all("backend" in table.head for table in tables)
+    assert list(agreement.pairs(found[:1])) == []
+
+
+def test_runs_of_two_backends_of_different_experiments_are_not_set_side_by_side(tmp_path: Path) -> None:
+    first = synthetic.write_run(tmp_path / "a", run="a", backend="xen", blocks=1).path
+    other = json.loads(json.dumps(synthetic.manifest()["experiment"])) | {"pool_mib": 900}
+    second = synthetic.write_run(tmp_path / "b", run="b", blocks=1, experiment=other).path
+    assert list(agreement.pairs([Findings.of(study) for study in studies([first, second], "static")])) == []
+
+
+def test_a_gap_within_noise_beats_nobody() -> None:
+    row = {"gap_pp": -0.05, "gap_high_pp": -0.01, "gap_n": 5}
+    assert not bounds.beats(row)
+    assert bounds.beats(row | {"gap_pp": -1.0, "gap_high_pp": -0.5})
+    assert not bounds.beats(row | {"gap_pp": -1.0, "gap_high_pp": 0.5})
