@@ -87,7 +87,8 @@ def knees_of(curves: pd.DataFrame) -> pd.DataFrame:
             row |= {"gain_pc": 100 * (best["median"] / mine.iloc[0]["median"] - 1)}
             row |= {"after_pc": 100 * (last / best["median"] - 1)}
         rows.append(row)
-    return pd.DataFrame(rows)
+    shares = ("knee", "at_knee", "best", "at_best", "gain_pc", "after_pc")
+    return pd.DataFrame(rows, columns=["level", "n", "least_tax", "most_tax", *shares])
 
 
 def _table(found: Findings, knees: pd.DataFrame) -> Table:

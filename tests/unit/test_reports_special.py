@@ -72,10 +72,19 @@ def test_the_gap_to_the_oracle_is_lost_time_of_all_guests_in_percentage_points(t
 
 
 def test_whoever_beats_the_oracle_is_a_defect_that_is_said(tmp_path: Path) -> None:
-    answer = said(swept(tmp_path, stalls=STALLS | {"two-state": 3.0}))
-    assert answer["DEFECT."].startswith("The oracle is beaten")
-    assert "two-state at 1 (-5.00 points, n = 5)" in answer["DEFECT."]
-    assert "DEFECT." not in said(findings(synthetic.write_run(tmp_path / "other", gains=GAINS, stalls=STALLS).path))
+    answer = said(swept(tmp_path, gains=GAINS | {"two-state": (3.0, 1.5)}, levels={1: 0.5, 2: 1.0}))
+    assert answer["DEFECT."].startswith("The oracle is beaten beyond noise by two-state at 1 and two-state at 2.")
+
+
+def test_less_stall_with_less_work_is_no_defect_but_is_said(tmp_path: Path) -> None:
+    answer = said(swept(tmp_path, stalls=STALLS | {"two-state": 3.0}, levels={1: 0.5, 2: 1.0}))
+    assert "DEFECT." not in answer
+    assert "Less time is stalled than under it, and less work done, with two-state at 1" in answer["The bound."]
+
+
+def test_without_unconstrained_trials_the_oracle_is_judged_by_stall(tmp_path: Path) -> None:
+    gains = {label: gain for label, gain in GAINS.items() if label != "unconstrained"}
+    assert "DEFECT." in said(swept(tmp_path, gains=gains, stalls=STALLS | {"two-state": 3.0}))
 
 
 def test_a_block_whose_guest_failed_has_no_gap(tmp_path: Path) -> None:
@@ -178,7 +187,8 @@ def test_runs_of_two_backends_of_different_experiments_are_not_set_side_by_side(
 
 
 def test_a_gap_within_noise_beats_nobody() -> None:
-    row = {"gap_pp": -0.05, "gap_high_pp": -0.01, "gap_n": 5}
+    row = {"gap_pp": -0.05, "gap_high_pp": -0.01, "gap_n": 5, "work_gap_pp": math.nan, "work_gap_high_pp": math.nan}
     assert not bounds.beats(row)
     assert bounds.beats(row | {"gap_pp": -1.0, "gap_high_pp": -0.5})
     assert not bounds.beats(row | {"gap_pp": -1.0, "gap_high_pp": 0.5})
+    assert bounds.beats(row | {"work_gap_pp": -1.0, "work_gap_high_pp": -0.5})
