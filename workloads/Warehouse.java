@@ -20,12 +20,10 @@ final class Warehouse {
     private static final int DISTRICTS = 10, KEPT = 100, MOST_LINES = 15, LEAST_LINES = 5, LOW = 15, FULL = 100;
     private static final int CUSTOMER_BYTES = 500, STOCK_BYTES = 300, PRICES = 10_000, RECENT = 20;
 
-    /** Some text about it, which is never read whole: what business data mostly is. */
+    /** Something about it that is never read whole: what business data mostly is. */
     private static byte[] text(SplittableRandom chance, int length) {
         byte[] text = new byte[length];
-        for (int at = 0; at < length; at++) {
-            text[at] = (byte) chance.nextInt(' ', 127);
-        }
+        chance.nextBytes(text);
         return text;
     }
 

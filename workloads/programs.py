@@ -74,7 +74,13 @@ class Program:
     """
 
     def __init__(
-        self, argv: Sequence[str], log: Path, *, user: str | None = None, environment: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
         """Start it."""
         self.name = Path(argv[0]).name
@@ -86,6 +92,7 @@ class Program:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
+                cwd=directory,
                 start_new_session=True,
             )
 
