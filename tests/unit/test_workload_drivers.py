@@ -183,8 +183,8 @@ def test_an_object_counts_only_as_an_elf_file(driver: Driver, tmp_path: Path) ->
 def test_an_object_is_compiled_by_the_command_that_make_wrote_down(driver: Driver, tmp_path: Path) -> None:
     kernel_build = driver("kernel_build")
     (tmp_path / "lib").mkdir()
-    said = """savedcmd_lib/a.o := gcc -DNAME='"a b"' -c -o lib/a.o lib/a.c ; ./objtool lib/a.o\n\nsource_lib/a.o := lib/a.c\n"""
-    (tmp_path / "lib" / ".a.o.cmd").write_text(said)
+    said = """savedcmd_lib/a.o := gcc -DNAME='"a b"' -c -o lib/a.o lib/a.c ; ./objtool lib/a.o"""
+    (tmp_path / "lib" / ".a.o.cmd").write_text(f"{said}\n\nsource_lib/a.o := lib/a.c\n")
     assert kernel_build.command(tmp_path, "lib/a.o") == ["gcc", '-DNAME="a b"', "-c", "-o", "lib/a.o", "lib/a.c"]
     with pytest.raises(import_module("programs").Failed, match="does not say how to compile; prepare"):
         kernel_build.command(tmp_path, "lib/b.o")
