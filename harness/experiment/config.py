@@ -102,6 +102,7 @@ class Experiment(Model):
     def envelope(self) -> Experiment:
         """Return what the machines must have room for: every guest of any level at its largest, the largest pool."""
         every = [self.at(level, choice.name) for level in range(len(self.levels())) for choice in self.policies]
+        every.sort(key=lambda one: -sum(guest.initial_mib for guest in one.guests))  # provisioned with most memory
         guests: dict[str, Guest] = {}
         for guest in (guest for experiment in every for guest in experiment.guests):
             known = guests.setdefault(guest.name, guest)
