@@ -39,7 +39,7 @@ def special(found: Findings) -> Special:
         for row in records(drawn):
             axes.plot(row["collapse_at"], SHARE, "|", color=tints[row["label"]], markersize=14, markeredgewidth=2)
         sweep.level_axis(axes, study.levels or (0.0,), study.axis)
-        axes.set(ylim=(0, 1.08 * max(1.0, np.nanmax(curves["median"]))), ylabel=style.shortened(measure_of(found), 34))
+        axes.set(ylim=(0, 1.08 * max(1.0, np.nanmax(curves["median"]))), ylabel=style.shortened(measure_of(found), 48))
         container.legend(loc="outside right upper")
 
     return Special(

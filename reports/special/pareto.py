@@ -40,13 +40,16 @@ def special(found: Findings) -> Special:
     def draw(container: Container) -> None:
         wide = min(WIDE, len(levels))
         grid = container.subplots(-(-len(levels) // wide), wide, squeeze=False, sharex=True, sharey=True)
-        every = [*rows["geometric_mean"], *rows["worst_guest"]]
         for axes, level in zip(grid.flat, levels, strict=False):
             _panel(axes, rows[rows["level"].fillna(-1) == _key(level)], study.labels)
-            x = figures.ratio_axis(axes, "x", every)
-            axes.set(xlim=x, ylim=figures.ratio_axis(axes, "y", every), xlabel="geometric mean over guests")
+            x = figures.ratio_axis(axes, "x", list(rows["geometric_mean"]))
+            axes.set(
+                xlim=x,
+                ylim=figures.ratio_axis(axes, "y", list(rows["worst_guest"])),
+                xlabel="geometric mean over guests",
+            )
             if study.levels:
-                axes.set_title(f"{style.shortened(study.axis, 26)}: {level:g}", loc="left")
+                axes.set_title(f"at {level:g}", loc="left")
         for axes in list(grid.flat)[len(levels) :]:
             axes.set_axis_off()
         grid[0, 0].set_ylabel(f"worst guest\n({measure})")
@@ -65,7 +68,8 @@ def special(found: Findings) -> Special:
                 name=f"pareto{figures.suffix(study)}",
                 caption=f"Efficiency against protection: geometric mean over the guests, and the worst guest, both as "
                 f"{measure}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
-                "that could be run. The line joins them. Pale: bounds.",
+                "that could be run. The line joins them. Pale: bounds."
+                + (f" One panel a level of {study.axis}." if study.levels else ""),
                 draw=draw,
                 height_in=0.9 + 0.18 * -(-len(study.labels) // 5) + 2.3 * -(-len(levels) // WIDE),
             ),

@@ -53,6 +53,7 @@ def special(found: Findings) -> Special:
         period = rows["period_s"].iloc[0]
         axes.axhline(SHARE * period, color="#b00020", linewidth=0.8, label=f"{100 * SHARE:g} % of a processor")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         container.legend(loc="outside right upper")
 
     return Special(

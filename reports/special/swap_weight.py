@@ -20,7 +20,7 @@ SETTLED = 10
 FIRST = 4
 """Decisions that the table shows."""
 SWINGS = 0.01
-"""A trial whose targets still swing by more than this share of the pool has not settled."""
+"""Targets that in the end still swing by more than this share of the pool have not settled."""
 
 
 def special(found: Findings) -> Special:
@@ -30,14 +30,14 @@ def special(found: Findings) -> Special:
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     damped = table[(table["swap_weight"] > 0) & ((table["smoothing_s"] > 0) | table["fixed_point"].astype(bool))]
     known = len(bare) and len(damped) and table["n"].min() >= ENOUGH
-    calmer = known and damped["overshoot_pc"].max() < bare["overshoot_pc"].max()
-    better = _helps(found, list(damped["label"]))
-    holds = bool(calmer and better is not False) if known else None
+    better, undamped = _helps(found, list(damped["label"])), _helps(found, list(bare["label"]))
+    stirred = known and bare["swing_pc"].max() > 100 * SWINGS >= damped["swing_pc"].max()
+    holds = bool(stirred and better is True and undamped is not True) if known else None
     worst = table.sort_values("overshoot_pc").iloc[-1] if len(table) else None
     reason = "no guest swaps under a policy that weighs swap." if worst is None else (
         f"undamped, targets overshoot by up to {bare['overshoot_pc'].max():.1f} % of the pool and still swing by "
         f"{bare['swing_pc'].max():.1f} % at the end; damped by up to {damped['overshoot_pc'].max():.1f} % and "
-        f"{damped['swing_pc'].max():.1f} %. {_first(paths, table)}{_said(better)}"
+        f"{damped['swing_pc'].max():.1f} %. {_first(table)}{_said('a damped', better)} {_said('an undamped', undamped)}"
     )  # fmt: skip
 
     def draw(container: Container) -> None:
@@ -122,23 +122,23 @@ def overshoots(found: Findings, paths: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("label", key=lambda column: column.map(rank)).reset_index(drop=True) if rows else frame
 
 
-def _helps(found: Findings, damped: list[str]) -> bool | None:
-    """Whether a damped weight is shown to be better than none; None where no label has none, or nothing is shown."""
+def _helps(found: Findings, labels: list[str]) -> bool | None:
+    """Whether some of these is shown to be better, or else worse, than no weight; None where neither is shown."""
     plain = next((x for x in found.study.labels if found.study.parameter(x, "swap_weight") == 0), None)
     if plain is None:
         return None
     rows = records(summary.overall(found.study.against(plain)))
-    said = [words.verdict(row) for row in rows if row["label"] in damped]
+    said = [words.verdict(row) for row in rows if row["label"] in labels]
     return True if words.Verdict.BETTER in said else False if words.Verdict.WORSE in said else None
 
 
-def _said(better: bool | None) -> str:
+def _said(which: str, better: bool | None) -> str:
     if better is None:
-        return "No difference between a damped weight and none is shown."
-    return f"A damped weight is {'better' if better else 'worse'} than none."
+        return f"No difference between {which} weight and none is shown."
+    return f"{which.capitalize()} weight is {'better' if better else 'worse'} than none."
 
 
-def _first(paths: pd.DataFrame, table: pd.DataFrame) -> str:
+def _first(table: pd.DataFrame) -> str:
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     if not len(bare):
         return ""
@@ -182,5 +182,5 @@ def _map(container: Container, table: pd.DataFrame) -> None:
                 axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=style.PAPER if dark else style.INK)
         axes.set_xticks(range(cells.shape[1]), [f"{x:g}" for x in cells.columns])
         axes.set_yticks(range(cells.shape[0]), [f"{y:g}" for y in cells.index])
-        axes.set(xlabel="weight ε", ylabel="smoothing, s", title=f"overshoot, % of the pool, {title}")
+        axes.set(xlabel="weight ε", ylabel="smoothing, s", title=title)
         axes.grid(visible=False)

@@ -138,7 +138,7 @@ def test_a_line_falls_below_a_value_between_two_points() -> None:
 
 
 def test_the_knee_is_the_smallest_tax_that_is_as_good_as_the_best() -> None:
-    values = [0.5, 0.7, 0.9, 0.905, 0.91]
+    values = [0.5, 0.7, 0.905, 0.908, 0.91]
     curve = pd.DataFrame({"level": 1.0, "tax": [0, 0.25, 0.5, 0.75, 1], "median": values, "low": values, "n": 5})
     (row,) = knee.knees_of(curve).to_dict("records")
     assert (row["knee"], row["best"]) == (0.5, 1)
@@ -154,7 +154,7 @@ def test_a_state_left_again_at_once_is_chatter() -> None:
     ticks = pd.DataFrame({"tick": range(1, 61), "trial_s": np.arange(60) * 2.0, "state": "ample"})
     ticks.loc[10:29, "state"] = "scarce"
     assert states.counted(ticks) == (2, 0)
-    ticks.loc[40:42, "state"] = "scarce"
+    ticks.loc[45:47, "state"] = "scarce"
     assert states.counted(ticks) == (4, 1)
 
 
