@@ -106,8 +106,11 @@ def test_an_experiment_that_we_ship_names_its_claim_and_finds_what_it_needs(path
     assert needs(wanted, library_of(wanted)).keys() == {guest.name for guest in wanted.envelope().guests}
 
 
-@pytest.mark.parametrize("name", names())
-def test_an_experiment_of_the_lab_fits_into_a_small_machine(name: str) -> None:
+IN_THE_LAB = [name for name in names() if len(load_experiment(name).envelope().guests) <= shape.MOST_GUESTS]
+
+
+@pytest.mark.parametrize("name", IN_THE_LAB)
+def test_an_experiment_that_the_lab_has_room_for_fits_into_a_small_machine(name: str) -> None:
     wanted = load_experiment(name)
     assert shape.of(wanted, library_of(wanted)).memory_mib <= 6144
 

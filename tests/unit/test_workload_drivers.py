@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -258,7 +258,7 @@ class Store:
                 connection, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            with connection, connection.makefile("rwb") as stream:
+            with suppress(ConnectionError), connection, connection.makefile("rwb") as stream:  # it may just go
                 while line := stream.readline():
                     words = []
                     for _ in range(int(line[1:])):
