@@ -13,12 +13,13 @@ import pytest
 
 from harness import policies
 from harness.balancer import tick
-from harness.experiment.signals import Signal, aging_s, swap_trace, window_s
+from harness.experiment.signals import Signal, aging_s, traces_swap, window_s
 from harness.experiment.workloads import WORKLOAD_DIR
 from harness.governor import Governor, Limits
 from harness.xen.client import GuestClient, no_events
 from harness.xen.host import XenHost
 from harness.xen.source import Terms, XenSource
+from harness.xen.swap_trace import SwapTrace
 from tests.e2e.conftest import Lived
 from tests.e2e.test_control import plan, until
 
@@ -89,7 +90,7 @@ def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> d
         assert all(client.wait_for_sample(60) for client in clients)
         source = XenSource(
             host, clients, terms, reserve_kib=scene.reserve_mib * MIB, pool_kib=scene.pool_mib * MIB,
-            trace=swap_trace(signals, host, no_events), window_s=window_s(signals),
+            trace=SwapTrace(host, no_events) if traces_swap(signals) else None, window_s=window_s(signals),
         )  # fmt: skip
         policy.reset()
         policy.decide(source.view())  # what `static` keeps is what it sees first
