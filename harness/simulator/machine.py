@@ -1,4 +1,4 @@
-"""The machine that is simulated: what disks, balloons and kernels cost. Measured, not guessed (docs/simulator.md)."""
+"""The machine that is simulated: what disks, balloons and kernels cost (docs/simulator.md)."""
 
 from __future__ import annotations
 
