@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.records import Run
+from harness.records import RecordsError, Run
 from harness.simulator.curves import PAGE_KIB, Law
 from harness.simulator.guest import MIB
 from harness.simulator.machine import Machine
@@ -38,8 +38,18 @@ class Finding:
 
 
 def calibrate(run: Run, machine: Machine) -> tuple[Finding, ...]:
-    """Read every cost that the run shows; of `machine` only what is not shown is used."""
+    """Read every cost that the run shows; of `machine` only what is not shown is used.
+
+    Raises:
+        RecordsError: a guest that was to swap evenly did not, or its work got nowhere.
+
+    """
     shown = Shown(run)
+    done = shown.trials[(shown.trials["status"] == "ok") & (shown.trials["value"] > 0)]
+    for guest in ("scan", "zipf", "even"):
+        if len(shown.pressed(guest)) < ENOUGH or guest not in set(done["guest"]):
+            said = f"guest {guest} shows no costs: its work got nowhere, or it hardly swapped"
+            raise RecordsError(f"{run.path}: {said}; run the calibration again on a machine that does nothing else")
     costs = tuple(_costs(shown, machine))
     return (*costs, *_curves(shown, calibrated(machine, costs)))
 

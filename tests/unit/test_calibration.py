@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.experiment.config import load_experiment
-from harness.records import read_run
+from harness.records import RecordsError, read_run
 from harness.simulator import runner
 from harness.simulator.calibration import calibrate, calibrated
 from harness.simulator.machine import Machine, load_machine
@@ -62,3 +63,10 @@ def test_a_run_of_another_experiment_shows_no_costs(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["calibrate", str(quick)])
     assert done.exit_code != 0
     assert "no run of calibration" in str(done.exception)
+
+
+def test_a_run_in_which_nothing_was_done_is_said_to_show_no_costs(run: tuple[Path, Machine]) -> None:
+    shown = read_run(run[0])
+    idle = replace(shown, trials=shown.trials.assign(value=0.0))
+    with pytest.raises(RecordsError, match="guest scan shows no costs: its work got nowhere"):
+        calibrate(idle, load_machine())
