@@ -102,7 +102,7 @@ def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Ite
         )
     elif len(gap):
         known = [row for row in rows if row["gap_pp"] >= 0]
-        less = [row for row in rows if row["gap_pp"] < -NOISE_PP]
+        less = [row for row in rows if row["gap_pp"] < -NOISE_PP and row["work_gap_pp"] > 0]
         close = min(known, key=lambda row: row["gap_pp"], default=None)
         text = "No policy beats the oracle beyond noise."
         if close is not None:
