@@ -246,7 +246,7 @@ class LiveTrial:
         if (self._counters(work)["oom_kills"] or 0) > 0:  # it, or what it had started
             return "oom", f"the guest's kernel killed for want of memory; exit {process.exit_status}: {said}"
         if process.exit_status == KILLED:
-            return "failed", f"it was killed, and not for want of memory: {said}"
+            return "failed", f"exit {KILLED}: it was killed, and not for want of memory: {said}"
         return "failed", f"exit {process.exit_status}: {said}"
 
     def _counters(self, work: Work) -> dict[str, float | None]:
