@@ -131,7 +131,10 @@ def _worst(row: Mapping[str, Any]) -> str:
 
 
 def guest(found: Findings) -> Table:
-    """Return who gained, guest by guest."""
+    """Return who gained, guest by guest; of a sweep only what stands for each guest."""
+    study, frame = found.study, found.guests
+    if found.swept:
+        frame = frame[frame["metric"] == frame["guest"].map(study.headline)]
     rows = [
         [
             row["label"], row["guest"], row["workload"], f"{row['metric']} ({row['better']})",
@@ -139,13 +142,15 @@ def guest(found: Findings) -> Table:
             words.interval(row["low"], row["high"]) + ("" if row["interval"] != "percentile" else " p"), str(row["n"]),
             words.number(row["wilcoxon_p_holm"]), words.number(row["rank_biserial"]), str(words.verdict(row)),
         ]
-        for row in records(found.guests)
+        for row in records(frame)
     ]  # fmt: skip
     about = (
         f"Speed-up over {found.study.baseline}, paired by block: median, 95 % BCa bootstrap interval (p: percentile, "
         "where BCa does not exist), number of pairs, Wilcoxon signed-rank p (Holm over this table; none below five "
         "pairs), rank-biserial effect (1: every pair better, -1: every pair worse). The verdict follows the interval; "
-        f"of {len(rows)} intervals {0.05 * len(rows):.1f} would leave out 1 by chance alone, for which p is adjusted."
+        f"of {len(found.guests)} intervals {0.05 * len(found.guests):.1f} would leave out 1 by chance alone, for which "
+        "p is adjusted."
+        + (" Here the first metric of each guest; all are in tables/speedup.csv." if found.swept else "")
     )
     head = [
         "policy",
@@ -160,7 +165,7 @@ def guest(found: Findings) -> Table:
         "verdict",
     ]
     name = f"speedup{figures.suffix(found.study)}"
-    return _by_level(found, found.guests, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
+    return _by_level(found, frame, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
 
 
 def counter(found: Findings) -> Table:

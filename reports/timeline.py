@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -38,6 +39,7 @@ def timelines(study: Study) -> list[Picture]:
     left_out = len(study.guests) - MOST_GUESTS
     most = f" The first {MOST_GUESTS} guests; {left_out} more are in samples.csv." if left_out > 0 else ""
     run, _, block = place.rpartition("/")
+    level = "" if math.isnan(study.level) else f" at {study.level:g} ({study.axis})"
     pictures = []
     for number, (labels, names) in enumerate(pages, start=1):
         part = f"-{number}" if len(pages) > 1 else ""
@@ -45,8 +47,8 @@ def timelines(study: Study) -> list[Picture]:
             Picture(
                 name=f"timeline{suffix(study)}{part}",
                 caption=(
-                    f"Memory of every guest in block {block} of run {run} (the block nearest to the medians among "
-                    "those with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without its "
+                    f"Memory of every guest in block {block} of run {run}{level} (the block nearest to the medians "
+                    "among those with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without its "
                     "page cache. Orange: what it had on its swap disk, on top of what it used. The strip below is the "
                     f"state the policy was in. All columns share their axes.{most}"
                 ),

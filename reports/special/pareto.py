@@ -85,9 +85,13 @@ def points(found: Findings) -> pd.DataFrame:
     every = []
     for part in study.parts:
         blocks = blocks_of(part)
-        medians = blocks.groupby("label", sort=False)[["geometric_mean", "worst_guest", "jain"]].median()
+        medians = blocks.groupby("label")[["geometric_mean", "worst_guest", "jain"]].median()
+        medians = medians.reindex([label for label in study.labels if label in medians.index])
         counts = blocks.groupby("label")["geometric_mean"].count()
-        frame = medians.assign(n=counts, level=part.level, experiment=study.name, backend=study.backend).reset_index()
+        frame = medians.assign(
+            n=counts.reindex(medians.index), level=part.level, experiment=study.name, backend=study.backend
+        )
+        frame = frame.reset_index(names="label")
         runs = frame[frame["label"].isin(study.contestants)]
         frame["bound"] = ~frame["label"].isin(study.contestants)
         frame["free"] = [
