@@ -23,6 +23,8 @@ SETTLED_S = 15.0
 SWAPPING_KIB_S = 64.0
 ENOUGH = 5
 """Samples of a trial in which a guest swaps evenly; with fewer it says nothing."""
+WORKING = ("scan", "zipf")
+"""Guests that work, one at a level; the other then rests."""
 LOW, HIGH = 0.1, 0.98
 """Quantiles that stand for the least and the most that was seen, without the odd sample."""
 
@@ -46,7 +48,7 @@ def calibrate(run: Run, machine: Machine) -> tuple[Finding, ...]:
     """
     shown = Shown(run)
     done = shown.trials[(shown.trials["status"] == "ok") & (shown.trials["value"] > 0)]
-    for guest in ("scan", "zipf", "even"):
+    for guest in WORKING:
         if len(shown.pressed(guest)) < ENOUGH or guest not in set(done["guest"]):
             said = f"guest {guest} shows no costs: its work got nowhere, or it hardly swapped"
             raise RecordsError(f"{run.path}: {said}; run the calibration again on a machine that does nothing else")
@@ -95,16 +97,16 @@ def _costs(shown: Shown, machine: Machine) -> Iterator[Finding]:
     files = rest[rest["tick"] == 1]["cached_kib"]
     cached = float(np.median(files)) / MIB
     yield Finding(name="files_mib", value=cached, samples=len(files), how="cached when a trial begins")
-    pressed = shown.pressed("scan", "zipf", "even")
+    pressed = shown.pressed(*WORKING)
     for name, column in (("least_free_mib", "mem_free_kib"), ("least_files_mib", "cached_kib")):
         how = f"{column} of guests that swap, quantile {LOW}"
         least = float(np.quantile(pressed[column], LOW)) / MIB
         yield Finding(name=name, value=least, samples=len(pressed), how=how)
     yield from _speeds(shown)
-    for name, guests in (("scan_fault_s", ["scan"]), ("fault_s", ["zipf", "even"])):
-        rows = shown.pressed(*guests)
+    for name, guest in (("scan_fault_s", "scan"), ("fault_s", "zipf")):
+        rows = shown.pressed(guest)
         pages = (rows["swap_in_kib_s"] / PAGE_KIB).sum()
-        how = f"stall over pages read back, of {' and '.join(guests)}"
+        how = f"stall over pages read back, of {guest}"
         yield Finding(name=name, value=rows["stall_full"].sum() / pages, samples=len(rows), how=how)
     yield from _jitter(shown)
 
@@ -125,7 +127,7 @@ def _speeds(shown: Shown) -> Iterator[Finding]:
     fastest = speeds.groupby("block").max()
     how = "fastest change of a guest at rest that gives, median over trials: a lower bound"
     yield Finding(name="balloon_mib_s", value=float(np.median(fastest)) / MIB, samples=len(fastest), how=how)
-    writing = shown.samples[shown.samples["guest"].isin(["scan", "zipf", "even"])]["swap_out_kib_s"]
+    writing = shown.samples[shown.samples["guest"].isin(WORKING)]["swap_out_kib_s"]
     how = f"swap written by one guest, quantile {HIGH} of those that write: a lower bound"
     writing = writing[writing > SWAPPING_KIB_S]
     value = float(np.quantile(writing, HIGH)) / MIB
@@ -156,7 +158,7 @@ def _misses(shown: Shown, guest: str, footprint_mib: float, machine: Machine) ->
     """Per static trial: share of touches that missed, and share of the footprint in memory."""
     missed, there = [], []
     rows = shown.trials[(shown.trials["guest"] == guest) & (shown.trials["label"] == "static")]
-    heads = rows.drop_duplicates("block")
+    heads = rows[rows["metric"] != ""].drop_duplicates("block")
     for row in heads[heads["status"] == "ok"].to_dict("records"):
         mine = shown.pressed(guest)
         mine = mine[mine["block"] == row["block"]]

@@ -41,7 +41,7 @@ def test_a_cost_is_found_again(name: str, run: tuple[Path, Machine]) -> None:
     folder, machine = run
     found = {one.name: one for one in calibrate(read_run(folder), load_machine())}
     assert found[name].value == pytest.approx(getattr(machine, name), rel=0.12)
-    assert found[name].samples > 3
+    assert found[name].samples >= 2
 
 
 def test_what_a_run_does_not_show_is_kept(run: tuple[Path, Machine]) -> None:
