@@ -14,8 +14,10 @@ import yaml
 from harness.lab.image import LabError
 from harness.lab.lab import Lab
 
-BOOT_S = 240.0
-"""A machine that has not answered by then never will; measured: 15 to 60 s without hardware virtualisation."""
+BOOT_S = 400.0
+"""A machine that has not answered by then never will; measured: 15 to 120 s without hardware virtualisation."""
+FIRST_PATIENCE_S = 2.0
+"""For a greeting; twice as long each time."""
 
 
 def machines(lab: Lab) -> list[dict[str, Any]]:
@@ -34,26 +36,64 @@ def wait(ports: Mapping[str, int], say: Callable[[str], None], timeout_s: float 
     Raises:
         LabError: one has not answered within `timeout_s`; the message says where its console is.
     """
-    start_s = time.monotonic()
-    missing = dict(ports)
-    while missing:
-        for name, port in list(missing.items()):
-            if _greets(port):
-                say(f"{name} answers")
-                del missing[name]
-        if time.monotonic() - start_s > timeout_s:
-            raise LabError(
-                f"no answer from {', '.join(missing)} within {timeout_s:.0f} s; "
-                "the console tells why: ballast lab console, and /var/log/xen in dom0 for the guests'"
-            )
-        time.sleep(0.2)
+    deadline_s = time.monotonic() + timeout_s
+    calls = {name: _Call(port) for name, port in ports.items()}
+    try:
+        while calls and time.monotonic() < deadline_s:
+            answered = [name for name, call in calls.items() if call.answered()]
+            for name in answered:
+                calls.pop(name).hang_up()
+            if answered:
+                left = f"; waiting for {', '.join(calls)}" if calls else ""
+                say(f"{', '.join(answered)} answer{'s' if len(answered) == 1 else ''}{left}")
+            time.sleep(0.2)
+    finally:
+        for call in calls.values():
+            call.hang_up()
+    if calls:
+        raise LabError(
+            f"no answer from {', '.join(calls)} within {timeout_s:.0f} s; "
+            "the console tells why: ballast lab console, and /var/log/xen in dom0 for the guests'"
+        )
 
 
-def _greets(port: int) -> bool:
-    """Whether a server says SSH. QEMU takes any connection; only a machine that is up sends a greeting."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
-        return connection.recv(4) == b"SSH-"
-    return False
+class _Call:
+    """One machine, asked for its greeting. QEMU takes any connection; only a machine that is up says SSH.
+
+    A machine under load is given longer each time: every call has it start a process, and calls that nobody waits for
+    to the end would be what keeps it from answering.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port, self._patience_s = port, FIRST_PATIENCE_S
+        self._connection: socket.socket | None = None
+        self._given_up_s = 0.0
+
+    def answered(self) -> bool:
+        """Look whether it has answered by now; call again when it hung up, or when patience is at its end."""
+        if self._connection is None:
+            with suppress(OSError):
+                self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=FIRST_PATIENCE_S)
+                self._connection.setblocking(False)
+                self._given_up_s = time.monotonic() + self._patience_s
+            return False
+        try:
+            if self._connection.recv(4) == b"SSH-":
+                return True
+            self.hang_up()
+        except BlockingIOError:
+            if time.monotonic() > self._given_up_s:
+                self.hang_up()
+                self._patience_s *= 2
+        except OSError:
+            self.hang_up()
+        return False
+
+    def hang_up(self) -> None:
+        """End the call, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def ssh_command(lab: Lab, name: str) -> list[str]:
