@@ -68,6 +68,8 @@ class Guest:
     law: Law = field(init=False)
     file_law: Law = field(init=False)
     least_files_kib: float = field(init=False)
+    _ballooned_s: float = 0.0
+    """Time of its processor that the balloon took in this step."""
     _asleep_kib: float = field(init=False)
     """Used without any work."""
     _kept_kib: float = field(init=False)
@@ -138,7 +140,8 @@ class Guest:
     def balloon(self, step_s: float, host_free_kib: float) -> float:
         """Move towards the target; returns what the guest took from the host, negative when it gave.
 
-        Free memory and cache go at the balloon's speed, what must be swapped out first at the disk's.
+        Free memory and cache go at the balloon's speed, what must be swapped out first at the disk's. Moving pages is
+        work of the guest's own processor, which its programs do not have meanwhile.
         """
         wanted = min(max(self.target_kib, self.least_kib), self.most_kib) - self.current_kib
         if wanted >= 0:
@@ -149,14 +152,16 @@ class Guest:
             step = -max(0.0, min(-wanted, at_once, self.current_kib - self.floor_kib))
         self.current_kib += step
         self.moved_kib += abs(step)
+        self._ballooned_s = min(step_s, abs(step) / self.balloon_kib_s)
         return step
 
     def work(self, time_s: float, step_s: float, crowd: float) -> float:
         """Do the work of one step; `crowd` is by how much the host's disks are oversubscribed. Returns KiB of disk."""
         wanted_kib = self.load.footprint_kib(time_s + step_s)
-        stalled_s = self._fit(wanted_kib, step_s)
+        free_s, self._ballooned_s = step_s - self._ballooned_s, 0.0
+        stalled_s, filled_s = self._fit(wanted_kib, free_s)
         load, machine, slow = self.load, self.machine, self.slowness * crowd
-        footprint, busy_s = self.footprint_kib, step_s - stalled_s
+        footprint, busy_s = self.footprint_kib, max(0.0, free_s - stalled_s - filled_s)
         pace = load.wanted_ops_s(wanted_kib)
         missing = load.touches * self._missing()
         fault_s = (machine.scan_fault_s if load.cyclic else machine.fault_s) * slow
@@ -194,20 +199,26 @@ class Guest:
         self.lost_s += step_s * (1 - ops / (pace * step_s))
         self.stalled_s += stalled_s
 
-    def _fit(self, footprint_kib: float, step_s: float) -> float:
-        """Let the footprint become this large, as fast as room is made for it; returns the time that this takes."""
-        machine = self.machine
+    def _fit(self, footprint_kib: float, step_s: float) -> tuple[float, float]:
+        """Let the footprint become this large, as fast as room is made for it and pages are filled.
+
+        Returns the time that the work waits for room, and the time in which it fills.
+        """
+        machine, before = self.machine, self.footprint_kib
         if footprint_kib < self.footprint_kib:  # what is freed takes its part of swap with it
             kept = footprint_kib / self.footprint_kib
             self.slots_kib -= self.swapped_kib * (1 - kept)
             self.swapped_kib *= kept
         out_kib_s = machine.swap_write_mib_s * MIB / self.slowness
         room = self.room_kib - min(self.cached_kib, self.least_files_kib)
-        self.footprint_kib = min(footprint_kib, max(self.footprint_kib, self.swapped_kib + room + out_kib_s * step_s))
+        fillable = before + (PAGE_KIB * step_s / machine.fill_s if machine.fill_s > 0 else math.inf)
+        roomy = max(self.footprint_kib, self.swapped_kib + room + out_kib_s * step_s)
+        self.footprint_kib = min(footprint_kib, roomy, fillable)
         lacking = self.footprint_kib - self.swapped_kib - room
         out = self._swap_out(lacking) if lacking > 0 else 0.0
         self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.footprint_kib + self.swapped_kib))
-        return min(step_s, out / out_kib_s)
+        filled = max(0.0, self.footprint_kib - before) / PAGE_KIB
+        return min(step_s, out / out_kib_s), filled * machine.fill_s
 
     def _swap_out(self, lacking_kib: float) -> float:
         """What has no room goes out, sleeping programs first, as long as swap has a place; returns how much."""

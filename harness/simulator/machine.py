@@ -25,6 +25,8 @@ class Machine(Model):
     """The same in a pass over neighbouring pages, where the kernel reads ahead."""
     file_fault_s: Positive
     """A read of a page of a file that is not cached."""
+    fill_s: Annotated[float, Field(ge=0)] = 0.0
+    """A touch of a page for the first time, which the kernel has to find, clear and map."""
     swap_write_mib_s: Positive
     """How fast a guest can be emptied into its swap disk."""
     disk_mib_s: Positive
