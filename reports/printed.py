@@ -131,10 +131,8 @@ def _worst(row: Mapping[str, Any]) -> str:
 
 
 def guest(found: Findings) -> Table:
-    """Return who gained, guest by guest; of a sweep only what stands for each guest."""
-    study, frame = found.study, found.guests
-    if found.swept:
-        frame = frame[frame["metric"] == frame["guest"].map(study.headline)]
+    """Return who gained, guest by guest; of a sweep only what stands for each guest's work."""
+    frame = found.guests[found.guests["headline"]] if found.swept else found.guests
     rows = [
         [
             row["label"], row["guest"], row["workload"], f"{row['metric']} ({row['better']})",

@@ -48,9 +48,9 @@ def timelines(study: Study) -> list[Picture]:
                 name=f"timeline{suffix(study)}{part}",
                 caption=(
                     f"Memory of every guest in block {block} of run {run}{level} (the block nearest to the medians "
-                    "among those with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without its "
-                    "page cache. Orange: what it had on its swap disk, on top of what it used. The strip below is the "
-                    f"state the policy was in. All columns share their axes.{most}"
+                    "among those with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without "
+                    "its page cache. Orange: what it had on its swap disk, on top of what it used. The strip below is "
+                    f"the state the policy was in. All columns share their axes.{most}"
                 ),
                 draw=lambda container, labels=labels, names=names: _draw(  # type: ignore[misc]
                     container, study, place, labels, names, trials

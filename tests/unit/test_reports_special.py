@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.policies.waterfill import waterfill
-from reports import agreement, answers, bounds, content
+from reports import agreement, answers, bounds, content, printed
 from reports.document import Paragraph, Table
 from reports.findings import Findings
 from reports.special import KINDS, asked, knee, pareto, scaling, states
@@ -54,6 +55,20 @@ def test_a_sweep_says_at_which_levels_a_policy_wins(tmp_path: Path) -> None:
     answer = said(swept(tmp_path))["Who won."]
     assert "two-state better at 2 (most at 2: " in answer
     assert "load, MiB" in answer
+
+
+def test_the_table_of_guests_has_one_metric_for_each_guest_of_a_sweep_and_all_of_what_is_not_swept(
+    tmp_path: Path,
+) -> None:
+    found = swept(tmp_path)
+    other = found.guests.assign(metric="other", headline=False)
+    with_others = replace(found, guests=pd.concat([found.guests, other], ignore_index=True))
+    table = printed.guest(with_others)
+    assert table.rows == printed.guest(found).rows
+    assert "tables/speedup.csv" in table.caption
+    plain = findings(synthetic.write_run(tmp_path / "plain").path)
+    everything = replace(plain, guests=pd.concat([plain.guests, plain.guests.assign(headline=False)]))
+    assert len(printed.guest(everything).rows) == 2 * len(plain.guests)
 
 
 def test_bounds_are_no_rivals_but_what_rivals_are_held_against(tmp_path: Path) -> None:
