@@ -97,10 +97,11 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
                         mine["trial_s"], mine["current_kib"] / MIB, where="post", color=tint, linestyle=dashes,
                         linewidth=1.1,
                     )  # fmt: skip
-                axes.set_ylim(bottom=0)
-                axes.set_xlim(left=0)
                 if column == 0:
                     axes.set_ylabel(f"{style.shortened(guest, 16)}\nMiB")
+        for axes in grid.flat:  # once all is drawn: a limit that is set keeps what its neighbours share
+            axes.set_ylim(bottom=0)
+            axes.set_xlim(left=0)
         names = ("measured on Xen", "simulated")
         handles = [Line2D([], [], color=c, linestyle=d, label=n) for (c, d), n in zip(looks, names, strict=True)]
         container.legend(handles=handles, loc="outside upper center", ncols=2)

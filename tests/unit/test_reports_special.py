@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from harness.policies.waterfill import waterfill
 from reports import agreement, answers, bounds, content, printed
@@ -192,6 +193,18 @@ def test_the_same_experiment_measured_and_simulated_is_set_side_by_side(tmp_path
     tables = [block for block in agreement.section(real, simulated) if isinstance(block, Table)]
     assert all("backend" in table.head for table in tables)
     assert list(agreement.pairs(found[:1])) == []
+
+
+def test_no_curve_of_measured_and_simulated_memory_leaves_its_panel(tmp_path: Path) -> None:
+    paths = [synthetic.write_run(tmp_path / name, run=name, backend=name).path for name in ("xen", "simulator")]
+    real, simulated = studies(paths, "static")
+    for run in real.runs:
+        run.samples.loc[run.samples["label"] != "static", "current_kib"] *= 5
+    (picture,) = agreement.curves(real, simulated)
+    figure = Figure()
+    picture.draw(figure)
+    for axes in figure.axes:
+        assert axes.get_ylim()[1] >= max(max(line.get_ydata()) for line in axes.get_lines())
 
 
 def test_runs_of_two_backends_of_different_experiments_are_not_set_side_by_side(tmp_path: Path) -> None:
