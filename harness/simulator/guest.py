@@ -152,7 +152,7 @@ class Guest:
             step = -max(0.0, min(-wanted, at_once, self.current_kib - self.floor_kib))
         self.current_kib += step
         self.moved_kib += abs(step)
-        self._ballooned_s = min(step_s, abs(step) / self.balloon_kib_s)
+        self._ballooned_s = min(step_s, abs(step) / (self.machine.balloon_mib_s * MIB))
         return step
 
     def work(self, time_s: float, step_s: float, crowd: float) -> float:

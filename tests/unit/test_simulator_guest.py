@@ -50,6 +50,18 @@ def test_a_guest_with_room_for_all_of_it_loses_nothing_and_reads_nothing() -> No
     assert one.ops == pytest.approx(1000 * 120)
 
 
+@pytest.mark.parametrize("slowed", [1, 16])
+def test_moving_pages_takes_the_processor_for_as_long_as_it_is_work_however_slow_the_balloon(slowed: int) -> None:
+    one = guest(Load(high_kib=100 * MIB, ops_s=0.0, cpu_s=1e-4))
+    settle(one)
+    one.balloon_kib_s /= slowed
+    one.target_kib = 800 * MIB
+    before = one.ops
+    taken_kib = one.balloon(2.0, math.inf)
+    one.work(200.0, 2.0, 1.0)
+    assert one.ops - before == pytest.approx((2.0 - taken_kib / (MACHINE.balloon_mib_s * MIB)) / 1e-4)
+
+
 def test_squeezed_it_first_gives_up_its_cache_and_then_swaps() -> None:
     one = settle(guest(RANDOM, mib=350))
     before = one.cached_kib
