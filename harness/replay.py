@@ -15,8 +15,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from harness.balancer import Tick, balance
 from harness.governor import Governor, Limits, Plan
 from harness.governor.rules import dead_band_kib
@@ -198,7 +196,7 @@ class Tally:
     def _moves_apart(self, row: Mapping[str, Any]) -> bool:
         if row["current_kib"] is None:
             return False
-        band_kib = float(dead_band_kib(np.array(row["current_kib"], dtype=float), self._limits))
+        band_kib = dead_band_kib(float(row["current_kib"]), self._limits)
         one, other = (float(row[f"{side}_asked_kib"] - row["current_kib"]) for side in ("recorded", "replayed"))
         return min(abs(one), abs(other)) >= band_kib and (one > 0) != (other > 0)
 

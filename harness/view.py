@@ -168,10 +168,9 @@ class HostView:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
         table = self._table.copy()
         table[SIZES] = np.rint(table[SIZES])
-        rows: list[dict[str, Any]] = [
-            {"name": name, **dict(zip(COLUMNS, map(_cell_of_json, IS_SIZE, row), strict=True))}
-            for name, row in zip(self.names, table.T.tolist(), strict=True)
-        ]
+        columns = map(_column_of_json, IS_SIZE, table.tolist())
+        guests = zip(self.names, *columns, strict=True)
+        rows: list[dict[str, Any]] = [dict(zip(ROW, guest, strict=True)) for guest in guests]
         for row in rows:
             row["paused"] = None if row["paused"] is None else row["paused"] > 0
         for curve in CURVES:
@@ -186,6 +185,7 @@ HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
 CURVES = ("page_ages", "ghost_returns")
 COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", "_table", *HOST_FIELDS, *CURVES))
 """The columns of the view: the guest fields of the JSON contract that are numbers, or true or false (`paused`)."""
+ROW = ("name", *COLUMNS)
 AGE = COLUMNS.index("age_s")
 IS_SIZE = tuple(name.endswith("_kib") for name in COLUMNS)
 SIZES = np.flatnonzero(IS_SIZE)
@@ -263,10 +263,11 @@ def _point(value: object, where: str) -> tuple[float, float]:
     return _number(value[0], where), _number(value[1], where)
 
 
-def _cell_of_json(is_size: bool, value: float) -> float | int | None:
-    if value != value:  # NaN, which math.isnan would tell at twice the price
-        return None
-    return int(value) if is_size else value
+def _column_of_json(is_size: bool, column: list[float]) -> list[float | int | None]:
+    """A column with null for NaN, which is what differs from itself."""
+    if is_size:
+        return [int(value) if value == value else None for value in column]
+    return [value if value == value else None for value in column]
 
 
 def _plain(name: str, value: float) -> float | int | None:

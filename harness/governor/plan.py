@@ -1,18 +1,23 @@
-"""From an allocation to a plan that is safe to carry out now (docs/design.md, "Governor", rules 1 to 6)."""
+"""From an allocation to a plan that is safe to carry out now (docs/design.md, "Governor", rules 1 to 6).
+
+The rules are about single guests, so they are written for one, in plain numbers; only the pool and what Xen has free
+are shared. A tick of few guests is then a matter of microseconds, and one of thousands costs what its guests cost.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness.governor.health import Health
 from harness.governor.movement import Movement, Trust
-from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, grant, or_0
-from harness.policies.base import Allocation, mib
-from harness.view import BoolArray, FloatArray, HostView
+from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, or_0
+from harness.governor.ward import Ward
+from harness.policies.base import Allocation
+from harness.view import HostView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +42,6 @@ class Plan:
     """The most that guests may have that do not follow, whatever their targets; the next target of one lifts its cap.
     To be set after the targets.
     """
-
-
-class Notes:
-    """What happened to each guest's target, in words, in the order in which it happened."""
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        self._texts = [[reason] for reason in reasons]
-
-    def add(self, where: BoolArray, text: str, sizes_kib: FloatArray) -> None:
-        """Add a text to some guests, `{}` standing for a size of each."""
-        for i in where.nonzero()[0]:
-            self._texts[i].append(text.format(mib(sizes_kib[i])))
-
-    def of(self, i: int) -> str:
-        """Everything about one guest."""
-        return "; ".join(self._texts[i])
 
 
 class Governor:
@@ -84,20 +73,19 @@ class Governor:
 
     def plan(self, view: HostView, allocation: Allocation) -> Plan:
         """Make an allocation for `fresh(view)` safe; `view` has all guests. Every guest gets a step or a reason."""
-        left_out = self._left_out(view)
-        part = np.array([cause is None for cause in left_out], dtype=bool)
-        if part.sum() != len(allocation.targets_kib):
+        causes = self._left_out(view)
+        if causes.count(None) != len(allocation.targets_kib):
             raise ValueError("The allocation is not for this view: decide on what Governor.fresh(view) returns.")
-        reasons = iter(allocation.reasons)
-        notes = Notes([f"left out: {cause}" if cause else next(reasons) for cause in left_out])
-        current = np.round(view.current_kib)
-        asked = current.copy()
-        asked[part] = np.where(np.isnan(allocation.targets_kib), current[part], np.round(allocation.targets_kib))
-        stuck = self._stuck(view, notes)
-        wanted, starves = self._wanted(view, asked, part, notes)
-        capped = np.array([self._movement(name).capped_kib for name in view.names])
-        lifted = part & ~stuck & ~np.isnan(capped)
-        return self._carry_out(view, asked, wanted, starves, stuck, lifted, notes)
+        wards, held = [], {}
+        for ward in self._wards(view, allocation, causes):
+            if math.isnan(ward.current):
+                held[ward.name] = ward.reason
+                continue
+            self._watch(ward)
+            self._bound(ward)
+            wards.append(ward)
+        self._fit(view, wards)
+        return self._carry_out(view, wards, held)
 
     def failed(self, guests: Iterable[str]) -> None:
         """Take back the targets of a plan that could not be set: nobody is to be blamed for not following them."""
@@ -127,128 +115,139 @@ class Governor:
         rest_s = self._movement(name).rests_until_s - self._now_s
         return f"it did not follow its target; tried again in {rest_s:.0f} s" if rest_s > 0 else None
 
-    def _wanted(self, view: HostView, asked: FloatArray, part: BoolArray, notes: Notes) -> tuple[FloatArray, BoolArray]:
-        """Rules 1, 4 and 6: targets inside bounds and pool, and which guests starve in silence."""
-        current = np.round(view.current_kib)
-        least, most = bounds_kib(view, self.limits)
-        bounded = np.where(part, np.minimum(np.maximum(asked, least), most), current)
-        notes.add(bounded < asked, "its maximum is {}", bounded)
-        notes.add((bounded > asked) & (bounded <= view.min_kib), "its minimum is {}", bounded)
-        notes.add((bounded > asked) & (bounded > view.min_kib), "needs {} to live", bounded)
-        emergency = np.minimum(np.floor(self._emergencies(view)), most)
-        starves = emergency > current
-        notes.add(starves, "fell silent while in trouble: may have {}", emergency)
-        wanted = np.where(starves, emergency, np.where(part, bounded, np.maximum(current, self._heading(view))))
-        pool = view.select(part).pool_kib - float(or_0((wanted - current)[~part]).sum())
-        wanted[part] = fit(bounded[part], current[part], least[part], pool)
-        notes.add(wanted < bounded, "the pool allows {}", wanted)
-        return wanted, starves
+    def _wards(self, view: HostView, allocation: Allocation, causes: Iterable[str | None]) -> Iterator[Ward]:
+        """Every guest as the plan begins, in the order of the view."""
+        asked, reasons = iter(np.round(allocation.targets_kib).tolist()), iter(allocation.reasons)
+        told = (
+            column.tolist()
+            for column in (
+                np.round(view.current_kib), view.mem_total_kib, view.mem_available_kib, view.min_kib, view.max_kib,
+                view.paused, view.age_s, view.stall_some, view.swap_in_kib_s, view.swap_out_kib_s,
+            )
+        )  # fmt: skip
+        for name, cause, *figures in zip(view.names, causes, *told, strict=True):
+            current, total, available, low, high, paused, age_s, stall, swap_in, swap_out = figures
+            movement, part = self._movement(name), cause is None
+            wish = next(asked) if part else current
+            least, most = bounds_kib(current, total, available, low, high, self.limits)
+            if paused > 0:
+                movement.stand_still(view.time_s)
+            yield Ward(
+                name=name, movement=movement, part=part, said=[next(reasons) if part else f"left out: {cause}"],
+                current=current, asked=current if math.isnan(wish) else wish, available=available, least=least,
+                most=most, minimum=low, band=dead_band_kib(current, self.limits), stall=min(or_0(stall), 1.0),
+                emergency=self._emergency(name, current, paused, age_s, stall, or_0(swap_in) + or_0(swap_out)),
+            )  # fmt: skip
 
-    def _emergencies(self, view: HostView) -> FloatArray:
-        """Rule 4: what the guests that fell silent while in trouble may have; NaN for all others."""
-        targets = np.full(len(view), np.nan)
-        traffic = or_0(view.swap_in_kib_s) + or_0(view.swap_out_kib_s)
-        told = (column.tolist() for column in (view.paused, view.age_s, view.current_kib, view.stall_some, traffic))
-        for i, (name, paused, age_s, current, stall, moved) in enumerate(zip(view.names, *told, strict=True)):
-            if paused > 0 or name not in self._healths:
-                self._healths[name] = Health()  # the silence of a paused guest says nothing about how it is
-            if age_s > self.limits.stale_s and not paused > 0:
-                targets[i] = self._healths[name].emergency_kib(current, moved, self.limits.emergency_share)
-            elif not paused > 0:
-                self._healths[name].speaks(stall, moved)
-        return targets
+    def _emergency(
+        self, name: str, current: float, paused: float, age_s: float, stall: float, traffic_kib_s: float
+    ) -> float:
+        """Rule 4: what a guest may have that fell silent while in trouble; NaN for all others."""
+        if paused > 0 or name not in self._healths:
+            self._healths[name] = Health()  # the silence of a paused guest says nothing about how it is
+        if paused > 0:
+            return math.nan
+        if age_s > self.limits.stale_s:
+            share = self.limits.emergency_share
+            return self._healths[name].emergency_kib(current, traffic_kib_s, share)
+        self._healths[name].speaks(stall, traffic_kib_s)
+        return math.nan
 
-    def _carry_out(
-        self,
-        view: HostView,
-        asked: FloatArray,
-        wanted: FloatArray,
-        starves: BoolArray,
-        stuck: BoolArray,
-        lifted: BoolArray,
-        notes: Notes,
-    ) -> Plan:
+    def _watch(self, ward: Ward) -> None:
+        """Rule 5: a guest that has now stood still for too long is left alone, and capped at what it has."""
+        ward.stuck = not ward.movement.follows(self._now_s, ward.current, ward.band)
+        ward.heading = ward.movement.heading_kib(ward.current)
+        ward.taken = max(ward.current, ward.heading)
+        ward.lifted = ward.part and not ward.stuck and not math.isnan(ward.movement.capped_kib)
+        if ward.stuck and ward.movement.direction < 0 and ward.available <= self.limits.margin_kib:
+            ward.say("cannot give more, only {} are available to it: left alone and capped", ward.available)
+        elif ward.stuck:
+            ward.say("does not follow its target: left alone and capped at {}", ward.current)
+
+    def _bound(self, ward: Ward) -> None:
+        """Rules 1, 4 and 6: what a guest may want inside its bounds; one in trouble and silent, its emergency."""
+        emergency = min(float(math.floor(ward.emergency)), ward.most) if ward.emergency > 0 else math.nan
+        if ward.part:
+            ward.wanted = min(max(ward.asked, ward.least), ward.most)
+            if ward.wanted < ward.asked:
+                ward.say("its maximum is {}", ward.wanted)
+            elif ward.asked < ward.wanted <= ward.minimum:
+                ward.say("its minimum is {}", ward.wanted)
+            elif ward.wanted > ward.asked and ward.wanted > ward.minimum:
+                ward.say("needs {} to live", ward.wanted)
+        elif emergency > ward.current:
+            ward.starves, ward.wanted = True, emergency
+            ward.say("fell silent while in trouble: may have {}", emergency)
+        else:
+            ward.wanted = ward.taken
+
+    def _fit(self, view: HostView, wards: Iterable[Ward]) -> None:
+        """Rule 1: the wishes of those that take part, cut to what the others leave of the pool."""
+        part, others = [], 0.0
+        for ward in wards:
+            if ward.part:
+                part.append(ward)
+            else:
+                others += ward.wanted - ward.current
+        pool = self.fresh(view).pool_kib - others
+        if part and sum(ward.wanted for ward in part) > pool:
+            wanted, current, least = (
+                np.array(sizes) for sizes in zip(*((one.wanted, one.current, one.least) for one in part), strict=True)
+            )
+            for ward, fits in zip(part, fit(wanted, current, least, pool).tolist(), strict=True):
+                if fits < ward.wanted:
+                    ward.say("the pool allows {}", fits)
+                ward.wanted = fits
+
+    def _carry_out(self, view: HostView, wards: Iterable[Ward], held: dict[str, str]) -> Plan:
         """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move.
 
         A cap is lifted by a target, if need be by one that changes nothing.
         """
-        current = np.round(view.current_kib)
-        band = dead_band_kib(current, self.limits)
-        heading = self._heading(view)
-        taken = np.maximum(current, heading)
-        moves = (np.abs(wanted - heading) >= band) & ~stuck
-        gives = moves & (wanted <= taken)
+        asking, promised = [], view.promised_kib
+        for ward in wards:
+            ward.settle()
+            promised += ward.taken - ward.current
+            if ward.asks > 0:
+                asking.append(ward)
+        asking.sort(key=Ward.need)
+        _grant(asking, view.free_kib - view.reserve_kib - promised)
+        first, caps = [], {}
+        for ward in wards:
+            ward.conclude()
+            if ward.gives or ward.still:
+                first.append(self._step(ward))
+            elif not ward.granted:
+                held[ward.name] = ward.reason
+            movement = ward.movement
+            rests = movement.rests_until_s > self._now_s and not ward.starves
+            if rests and ward.current > 0 and movement.cap(ward.current):
+                caps[ward.name] = int(ward.current)
+        then = (self._step(ward) for ward in asking if ward.granted)
+        return Plan(steps=(*first, *then), held=held, caps_kib=caps)
 
-        promised = view.promised_kib + float(or_0(taken - current).sum())
-        free = view.free_kib - view.reserve_kib - promised
-        asks = np.where(moves & ~gives, wanted - taken, 0.0)
-        stall = np.minimum(or_0(view.stall_some), 1.0)
-        neediest = np.lexsort((-asks / np.maximum(current, 1.0), -stall, ~starves))
-        grants = grant(asks, band, 0.0 if math.isnan(free) else max(0.0, free), neediest)
-        still = stuck | (lifted & ~gives & (grants == 0))
-        target = np.where(still, current, np.where(gives, wanted, taken + grants))
-
-        underway = np.abs(heading - current) >= band
-        notes.add(~moves & ~stuck & underway, "on its way to {}", heading)
-        notes.add(~moves & ~stuck & ~underway & (wanted != current), "{} is too small a step", abs(wanted - current))
-        notes.add((grants < asks) & (grants > 0), "Xen has only {} of it free now", grants)
-        notes.add((grants < asks) & (grants == 0), "{} must wait: Xen has nothing free above its reserve", asks)
-        notes.add(lifted, "tried again: no longer capped at {}", current)
-        steps = []
-        for i in (*(gives | still).nonzero()[0], *(i for i in neediest if grants[i] > 0)):
-            step = Step(
-                guest=view.names[i],
-                from_kib=int(current[i]),
-                target_kib=int(target[i]),
-                asked_kib=int(asked[i]),
-                reason=notes.of(i),
-            )
-            steps.append(step)
-            if not stuck[i]:
-                self._movement(step.guest).capped_kib = math.nan
-            if not still[i]:
-                self._movement(step.guest).aim(view.time_s, current[i], target[i])
-        sent = {step.guest for step in steps}
-        caps = self._caps(view, starves)
-        held = {name: notes.of(i) for i, name in enumerate(view.names) if name not in sent}
-        return Plan(steps=tuple(steps), held=held, caps_kib=caps)
-
-    def _caps(self, view: HostView, starves: BoolArray) -> dict[str, int]:
-        """Rule 5: what the guests may have at most that are left alone, where Xen must be told."""
-        caps = {}
-        for name, current, starving in zip(view.names, np.round(view.current_kib).tolist(), starves, strict=True):
-            movement = self._movement(name)
-            rests = movement.rests_until_s > view.time_s and not starving
-            if rests and current > 0 and movement.cap(current):
-                caps[name] = int(current)
-        return caps
-
-    def _stuck(self, view: HostView, notes: Notes) -> BoolArray:
-        """Rule 5: the guests that have now stood still for too long; they are capped at what they have."""
-        stuck = np.zeros(len(view), dtype=bool)
-        shrinks = np.zeros(len(view), dtype=bool)
-        told = (
-            column.tolist() for column in (view.paused, view.current_kib, dead_band_kib(view.current_kib, self.limits))
-        )
-        for i, (name, paused, current, band) in enumerate(zip(view.names, *told, strict=True)):
-            movement = self._movement(name)
-            if paused > 0:
-                movement.stand_still(view.time_s)
-            shrinks[i] = movement.direction < 0
-            stuck[i] = not movement.follows(view.time_s, current, band)
-        cannot = stuck & shrinks & (view.mem_available_kib <= self.limits.margin_kib)
-        notes.add(
-            cannot, "cannot give more, only {} are available to it: left alone and capped", view.mem_available_kib
-        )
-        notes.add(stuck & ~cannot, "does not follow its target: left alone and capped at {}", view.current_kib)
-        return stuck
-
-    def _heading(self, view: HostView) -> FloatArray:
-        """Where every guest is going, or where it is."""
-        sizes = zip(view.names, np.round(view.current_kib).tolist(), strict=True)
-        return np.array([self._movement(name).heading_kib(size) for name, size in sizes])
+    def _step(self, ward: Ward) -> Step:
+        """The target that a guest is sent; from now on it is on its way there."""
+        if not ward.stuck:
+            ward.movement.capped_kib = math.nan
+        if not ward.still:
+            ward.movement.aim(self._now_s, ward.current, ward.target)
+        return Step(
+            guest=ward.name, from_kib=int(ward.current), target_kib=int(ward.target), asked_kib=int(ward.asked),
+            reason=ward.reason,
+        )  # fmt: skip
 
     def _movement(self, name: str) -> Movement:
         if name not in self._movements:
             self._movements[name] = Movement.trusted(self._trusted.get(name), self._now_s)
         return self._movements[name]
+
+
+def _grant(asking: Iterable[Ward], free_kib: float) -> None:
+    """Give out what Xen has free, in this order; a part rather than nothing, but nothing smaller than the dead band."""
+    left = 0.0 if math.isnan(free_kib) else float(math.floor(max(0.0, free_kib)))
+    for ward in asking:
+        part = min(ward.asks, left)
+        if part >= min(ward.band, ward.asks):
+            ward.granted = part
+            left -= part

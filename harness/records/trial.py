@@ -10,7 +10,10 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import orjson
 
 from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow, plain
 from harness.records.decision import decision_record, tick_record
@@ -23,8 +26,9 @@ if TYPE_CHECKING:  # types only: the records can be read without the policies or
     from harness.view import HostView
 
 
-SAMPLE_OF_GUEST = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("guest") :]
-"""The columns of a sample that come after its trial and time."""
+SEEN = ("name", "age_s", "current_kib")
+SEEN_TOO = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("target_kib") + 1 : -1]
+"""What a sample has of a guest's view, before and after what was decided about it; the state comes last."""
 
 
 class TrialWriter:
@@ -116,10 +120,11 @@ class TrialWriter:
         self._write_line(self._decisions, self.key.columns() | when | line)
         head = [*self.key.columns().values(), *when.values()]
         state = plain(allocation.state or "")
-        for guest in line["view"]["guests"]:
-            name = guest["name"]
-            told = guest | {"guest": name, "asked_kib": asked.get(name), "target_kib": sent.get(name), "state": state}
-            self._sample_rows.writerow([*head, *map(told.get, SAMPLE_OF_GUEST)])
+        seen, seen_too = itemgetter(*SEEN), itemgetter(*SEEN_TOO)
+        self._sample_rows.writerows(
+            (*head, *seen(guest), asked.get(guest["name"]), sent.get(guest["name"]), *seen_too(guest), state)
+            for guest in line["view"]["guests"]
+        )
         if self._at_once:
             self._samples.flush()
 
@@ -169,7 +174,11 @@ class TrialWriter:
         return self._closing.enter_context(file)
 
     def _write_line(self, file: TextIO, line: Mapping[str, Any]) -> None:
-        file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+        try:
+            text = orjson.dumps(line).decode()
+        except TypeError:  # a text that is no UTF-8, which the file then writes escaped
+            text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        file.write(text + "\n")
         if self._at_once:
             file.flush()
 

@@ -1,0 +1,93 @@
+"""One guest while a plan is made for it: what it has, may have and gets, and the words for that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.governor.movement import Movement
+from harness.policies.base import mib
+
+
+@dataclass(slots=True, kw_only=True)
+class Ward:
+    """A guest in the governor's care for one plan. Sizes are whole KiB; NaN for what is not known."""
+
+    name: str
+    movement: Movement
+    said: list[str]
+    """What happened to its target, in words, in the order in which it happened."""
+    part: bool
+    """It takes part: the policy decided about it."""
+    current: float
+    asked: float
+    """What the policy wants; what it has if the policy does not say."""
+    available: float
+    least: float
+    most: float
+    minimum: float
+    band: float
+    """The smallest step that is worth its balloon's work."""
+    stall: float
+    emergency: float
+    heading: float = math.nan
+    """Where it is going, or where it is."""
+    taken: float = math.nan
+    """What it has or has been promised."""
+    stuck: bool = False
+    lifted: bool = False
+    """It was capped, and takes part again."""
+    starves: bool = False
+    wanted: float = math.nan
+    moves: bool = False
+    """It is to go elsewhere than it is going, far enough to be worth it."""
+    gives: bool = False
+    """It moves, and needs nothing for that."""
+    asks: float = 0.0
+    """What it needs of what Xen has free."""
+    granted: float = 0.0
+
+    def say(self, text: str, size_kib: float) -> None:
+        """Add a text, `{}` standing for a size."""
+        self.said.append(text.format(mib(size_kib)))
+
+    @property
+    def reason(self) -> str:
+        """Everything about this guest."""
+        return "; ".join(self.said)
+
+    def settle(self) -> None:
+        """What is wanted stands: say what the guest gives or asks for."""
+        self.moves = not self.stuck and abs(self.wanted - self.heading) >= self.band
+        self.gives = self.moves and self.wanted <= self.taken
+        self.asks = self.wanted - self.taken if self.moves and not self.gives else 0.0
+
+    @property
+    def still(self) -> bool:
+        """Its target is what it has: it is left alone, or its cap is lifted and there is nothing else to tell it."""
+        return self.stuck or (self.lifted and not self.gives and not self.granted)
+
+    @property
+    def target(self) -> float:
+        """What it is sent, if anything."""
+        if self.still:
+            return self.current
+        return self.wanted if self.gives else self.taken + self.granted
+
+    def need(self) -> tuple[bool, float, float]:
+        """Order among those that ask: the starving, the stalled, those that ask for most of what they have."""
+        return not self.starves, -self.stall, -self.asks / max(self.current, 1.0)
+
+    def conclude(self) -> None:
+        """Say why it does not get all that it wants, once what is free has been given out."""
+        if not self.moves and not self.stuck:
+            if abs(self.heading - self.current) >= self.band:
+                self.say("on its way to {}", self.heading)
+            elif self.wanted != self.current:
+                self.say("{} is too small a step", abs(self.wanted - self.current))
+        if 0 < self.granted < self.asks:
+            self.say("Xen has only {} of it free now", self.granted)
+        elif self.asks > 0 and not self.granted:
+            self.say("{} must wait: Xen has nothing free above its reserve", self.asks)
+        if self.lifted:
+            self.say("tried again: no longer capped at {}", self.current)
