@@ -1,4 +1,4 @@
-"""How long decisions take: per policy and number of guests, and a whole tick of a small host; prints a table.
+"""How long decisions take, per policy and number of guests, and a whole tick, decided or simulated; prints tables.
 
     .venv/bin/python docs/benchmarks.py
 
@@ -9,6 +9,7 @@ measured side by side: the same policy at ten times the guests, over ten times t
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,13 +20,27 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness import policies
+from harness.experiment.config import load_experiment
 from harness.governor import Governor, Limits
+from harness.simulator import runner
+from harness.simulator.machine import load_machine
 from harness.view import FloatArray, HostView
 
 SIZES = (10, 100, 1_000, 10_000, 100_000)
 RUNS = 7
 POLICIES = ("price", "two-state", "idle-tax", "dynamic-baseline", "squeezed")
 MIB = 1024.0
+SIMULATED = """\
+name: benchmark
+pool_mib: {pool_mib}
+guests:
+  - {{name: mono, count: {each}, workload: mono, min_mib: 160, initial_mib: 275, max_mib: 800}}
+  - {{name: random, count: {each}, workload: random, min_mib: 160, initial_mib: 275, max_mib: 800}}
+  - {{name: idle, count: {twice}, workload: idle, min_mib: 160, initial_mib: 275, max_mib: 800}}
+policies: [price]
+duration_s: {duration_s}
+period_s: 2
+"""
 
 
 def view(guests: int, time_s: float = 0.0) -> HostView:
@@ -87,6 +102,17 @@ def tick_s(seen: HostView, *, words: bool) -> float:
     return least_s(lambda: [tick() for _ in range(50)]) / 50
 
 
+def simulated_s(guests: int, duration_s: int) -> float:
+    """One trial under `price`, with everything that is written of it."""
+    text = SIMULATED.format(pool_mib=275 * guests, each=guests // 4, twice=guests // 2, duration_s=duration_s)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "benchmark.yml").write_text(text)
+        experiment = load_experiment(Path(folder) / "benchmark.yml")
+        began = time.perf_counter()
+        runner.simulate(experiment, Path(folder), load_machine(), runner.one_by_one, lambda *_: None)
+        return time.perf_counter() - began
+
+
 def main() -> None:
     """Print the tables."""
     views = {size: view(size) for size in SIZES}
@@ -95,6 +121,10 @@ def main() -> None:
         took = [1000 * decision_s(name, views[size]) for size in SIZES]
         growth = " ".join(f"{late / early:5.1f}" for early, late in pairwise(took))
         print(f"{name:<22}" + "".join(f"{ms:11.3f}" for ms in took) + f"   {growth}")
+    for guests, duration_s in ((4, 7200), (1000, 120)):
+        took_s = simulated_s(guests, duration_s)
+        tick_us = 2e6 * took_s / duration_s
+        print(f"simulated, {guests:,} guests: {duration_s / took_s:,.0f} times real time, {tick_us:,.0f} us a tick")
     for words in (False, True):
         said = "with" if words else "without"
         print(f"price and governor, 4 guests, {said} reasons in words: {1e6 * tick_s(view(4), words=words):.0f} us")

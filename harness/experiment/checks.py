@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from harness import policies
 from harness.experiment.document import Key, Problem, instead, problems
 from harness.experiment.sweep import Guest, Sweep
 from harness.experiment.workloads import Workload, load_workload
+from harness.simulator.machine import Machine, load_machine
 
 if TYPE_CHECKING:  # types only: an experiment is checked while it is being read
     from harness.experiment.config import Experiment, PolicyChoice
@@ -42,6 +43,14 @@ def faults(experiment: Experiment) -> Iterator[Problem]:
             yield ("pool_mib",), said
     if experiment.period_s > experiment.duration_s:
         yield ("period_s",), f"is {experiment.period_s:g}, longer than duration_s {experiment.duration_s:g}; lower it"
+
+
+def machine_faults(machine: Mapping[str, float]) -> Iterator[Problem]:
+    """What is wrong with the costs that an experiment gives the simulated machine."""
+    try:
+        load_machine().but(machine)
+    except ValidationError as error:
+        yield from ((("machine", *key), said) for key, said in problems(Machine, error))
 
 
 def _bounds(guest: Guest) -> Iterator[Problem]:

@@ -75,6 +75,8 @@ class Experiment(Model):
     sweep: Sweep | None = None
     """What is varied besides the policy."""
     figures: Annotated[tuple[Figure, ...], Listed] = ()
+    machine: Mapping[str, float] = {}
+    """What a simulated machine costs where that is another than it was measured; a real one costs what it does."""
 
     def at(self, level: int | None = None, policy: str | None = None) -> Experiment:
         """Return the experiment as it is at a level: its own guests, each by itself, and no sweep.
@@ -137,6 +139,7 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     library: dict[str, Workload] = {}
     found = list(checks.policy_faults("policies", experiment.policies))
     found += checks.policy_faults("shadows", experiment.shadows)
+    found += checks.machine_faults(experiment.machine)
     found += checks.sweep_faults(experiment.sweep, [guest.name for guest in experiment.guests])
     for at, level in _levels(experiment):
         found += [((*at, *key), said) for key, said in checks.faults(level)]

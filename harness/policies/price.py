@@ -19,6 +19,8 @@ from harness.view import FloatArray, HostView
 
 PRECISION = 1e-14
 """Of λ, relative: far below a KiB of any target."""
+ACTIVE = {"used": "used_kib", "touched": "active_kib", "committed": "committed_kib"}
+"""Which column of the view A is."""
 
 
 class PriceParams(Params):
@@ -33,9 +35,10 @@ class PriceParams(Params):
         le=10,
         description="ε, 0 to 10: how much swap in use raises the price; 0.2 as in the proposal",
     )
-    active: Literal["used", "touched"] = Field(
+    active: Literal["used", "touched", "committed"] = Field(
         default="used",
-        description="what A is: used memory (MemTotal - MemFree - Buffers - Cached), or active_kib, what was touched",
+        description="what A is: used memory (MemTotal - MemFree - Buffers - Cached); active_kib, what was touched; or "
+        "committed_kib, which unlike both does not shrink with what the guest has",
     )
     swap_smoothing_s: float = Field(
         default=10.0,
@@ -77,8 +80,7 @@ class Price:
     @property
     def needs(self) -> tuple[str, ...]:
         """The columns without which a guest has no price."""
-        demand = "active_kib" if self.params.active == "touched" else "used_kib"
-        return (demand, "swap_fill") if self._weighs_swap else (demand,)
+        return (ACTIVE[self.params.active], "swap_fill") if self._weighs_swap else (ACTIVE[self.params.active],)
 
     @property
     def _weighs_swap(self) -> bool:
@@ -89,7 +91,8 @@ class Price:
         return among_known(view, self._decide, needs=self.needs)
 
     def _decide(self, view: HostView) -> Allocation:
-        taxed = self.params.tax * (view.active_kib if self.params.active == "touched" else view.used_kib)
+        active: FloatArray = getattr(view, ACTIVE[self.params.active])
+        taxed = self.params.tax * active
         swap = self._swap_in_use(view) if self._weighs_swap else np.zeros(len(view))
         weight = self._weight(view, swap)
         settled = self._weight(view, self._swap_after(view, taxed, swap)) if swap.any() else weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,15 @@ class Machine(Model):
     """By how much the speed of guests differs from repetition to repetition (standard deviation)."""
     cpu: Positive = 1.0
     """Processor time of everything, against the lab's."""
+
+    def but(self, changes: Mapping[str, float]) -> Machine:
+        """The same machine with other costs for some things.
+
+        Raises:
+            pydantic.ValidationError: there is no such cost, or it cannot be.
+
+        """
+        return Machine.model_validate({**self.model_dump(), **changes})
 
 
 def load_machine(path: Path = LAB) -> Machine:

@@ -48,6 +48,7 @@ def simulate(
         ConfigError: a workload has no model.
 
     """
+    machine = machine.but(experiment.machine)
     for level in experiment.levels():
         check_models(level, _workloads(level))
     folder = open_run(experiment, out, BACKEND, lambda: {"machine": machine.model_dump()})

@@ -193,6 +193,12 @@ def test_an_experiment_cannot_be_changed_after_loading(tmp_path: Path) -> None:
         ("duration_s: 30", "duration_s: 1", "period_s: is 2, longer than duration_s 1; lower it"),
         ("duration_s: 30", "duration_s: .inf", "small.yml:13: duration_s: must be a number, and is inf"),
         ("- static", "- 7", "small.yml:11: policies[0]: must be keys and values, and is 7"),
+        (
+            "duration_s: 30",
+            "duration_s: 30\nmachine: {fualt_s: 1}",
+            "small.yml:14: machine.fualt_s: unknown key; did you mean fault_s?",
+        ),
+        ("duration_s: 30", "duration_s: 30\nmachine: {cpu: 0}", "small.yml:14: machine.cpu: input should be greater"),
         ("guests:", "guests: 3\nothers:", "small.yml:3: guests: must be a list, and is 3"),
         ("policies:", "policies: []\nclaim: none\nunknown:", "small.yml:12: unknown: unknown key; known: claim, "),
     ],

@@ -113,6 +113,12 @@ def test_without_the_fixed_point_the_swap_weight_oscillates() -> None:
     assert seen == pytest.approx([682.14, 653.2, 658.2, 657.4], abs=0.2)
 
 
+def test_what_is_committed_can_be_what_memory_is_paid_for() -> None:
+    view = make_view([500, 500], pool=1000, used=[100, 100], committed_kib=np.array([700.0, 100.0]) * MIB)
+    policy = make("price", {"tax": 0.5, "swap_weight": 0, "active": "committed"})
+    assert in_mib(policy.decide(view).targets_kib) == [650, 350]
+
+
 def test_without_a_swap_weight_the_oscillation_trap_is_a_plain_division() -> None:
     assert in_mib(make("price", {"tax": 0.5, "swap_weight": 0}).decide(oscillating(500)).targets_kib) == [650, 350]
 

@@ -134,3 +134,26 @@ def test_the_command_prints_the_folder_and_ends_with_0(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["simulate", str(write(tmp_path)), "--out", str(tmp_path), "--jobs", "1"])
     assert done.exit_code == 0, done.output
     assert (Path(done.stdout.strip().splitlines()[-1]) / "trials.csv").is_file()
+
+
+def targets_of_the_busy(label: str, out: Path) -> list[float]:
+    """What the busy guest of E6 is asked to have, tick by tick, as a share of the pool; repeated targets once."""
+    experiment = load_experiment("e06-swap-weight")
+    chosen = tuple(choice for choice in experiment.policies if choice.label == label)
+    one = experiment.model_copy(update={"policies": chosen, "repetitions": 1})
+    folder = runner.simulate(one, out, load_machine(), runner.one_by_one, lambda *_: None).folder
+    samples = read_run(folder).samples
+    asked = samples[samples["guest"] == "busy"]["asked_kib"] / (1000 * 1024)
+    return [round(target, 4) for target in asked[asked.diff().abs() > 0.0001]]
+
+
+def test_a_simulated_guest_swings_into_its_fixed_point_as_theory_says(tmp_path: Path) -> None:
+    assert targets_of_the_busy("weight 0.6 smoothing 0 s", tmp_path)[:4] == pytest.approx(
+        [0.6821, 0.6532, 0.6582, 0.6575], abs=0.0011
+    )
+
+
+def test_a_simulated_guest_swings_for_ever_where_the_weight_is_large_and_undamped(tmp_path: Path) -> None:
+    undamped = targets_of_the_busy("weight 10 smoothing 0 s", tmp_path)[-4:]
+    assert max(undamped) - min(undamped) > 0.1
+    assert len(targets_of_the_busy("weight 10 fixed point", tmp_path)) == 1
