@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,6 +16,8 @@ BoolArray = npt.NDArray[np.bool_]
 Curve = tuple[tuple[float, float], ...]
 """Pairs: `(age_s, kib)` of a page-age histogram, `(depth_kib, kib_per_s)` of ghost returns."""
 
+TINY = 1e-9
+"""In place of no swap at all, of which no share is in use."""
 LARGEST = 2.0**40
 """Above this no figure is believed: 1 PiB in KiB, so that sums over 8192 guests stay exact integers in float64."""
 LONGEST_CURVE = 4096
@@ -74,6 +76,8 @@ class HostView:
 
     _table: FloatArray = field(init=False, repr=False)
     """All columns, one a row; the columns are its rows."""
+    _derived: dict[str, FloatArray] = field(init=False, repr=False)
+    """What follows from the columns and was asked for."""
 
     def __post_init__(self) -> None:
         table = np.empty((len(COLUMNS), len(self.names)))
@@ -95,6 +99,7 @@ class HostView:
         """Take a checked table; from here on nobody writes to it."""
         table.flags.writeable = False
         object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "_derived", {})
         for name, row in zip(COLUMNS, table, strict=True):
             object.__setattr__(self, name, row)
 
@@ -109,18 +114,27 @@ class HostView:
     @property
     def used_kib(self) -> FloatArray:
         """MemTotal - MemFree - Buffers - Cached; NaN where unknown or contradictory."""
-        return _believed(self.mem_total_kib - self.mem_free_kib - self.buffers_kib - self.cached_kib)
+        return self._derive("used", lambda: self.mem_total_kib - self.mem_free_kib - self.buffers_kib - self.cached_kib)
 
     @property
     def swap_used_kib(self) -> FloatArray:
         """SwapTotal - SwapFree; NaN where unknown or contradictory."""
-        return _believed(self.swap_total_kib - self.swap_free_kib)
+        return self._derive("swap_used", lambda: self.swap_total_kib - self.swap_free_kib)
 
     @property
     def swap_fill(self) -> FloatArray:
         """Swap used / swap total, 0 to 1; 0 for a guest without swap, NaN where unknown."""
         total = self.swap_total_kib
-        return np.where(total == 0, 0.0, self.swap_used_kib / np.where(total > 0, total, np.nan))
+        return self._derive("fill", lambda: np.where(total == 0, 0.0, self.swap_used_kib / np.maximum(total, TINY)))
+
+    def _derive(self, name: str, figures: Callable[[], FloatArray]) -> FloatArray:
+        """What follows from columns, worked out once; a difference below 0 contradicts itself and is not known."""
+        if name not in self._derived:
+            found = figures()
+            found[found < 0] = np.nan
+            found.flags.writeable = False
+            self._derived[name] = found
+        return self._derived[name]
 
     def select(self, mask: BoolArray) -> HostView:
         """The same host with only the guests where `mask` is true."""
@@ -183,18 +197,13 @@ class HostView:
 
 HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
 CURVES = ("page_ages", "ghost_returns")
-COLUMNS = tuple(f.name for f in fields(HostView) if f.name not in ("time_s", "names", "_table", *HOST_FIELDS, *CURVES))
+COLUMNS = tuple(f.name for f in fields(HostView) if f.init and f.name not in ("time_s", "names", *HOST_FIELDS, *CURVES))
 """The columns of the view: the guest fields of the JSON contract that are numbers, or true or false (`paused`)."""
 ROW = ("name", *COLUMNS)
 AGE = COLUMNS.index("age_s")
 IS_SIZE = tuple(name.endswith("_kib") for name in COLUMNS)
 SIZES = np.flatnonzero(IS_SIZE)
 """Columns that are whole KiB in JSON."""
-
-
-def _believed(figures: FloatArray) -> FloatArray:
-    """The figures that can be; NaN for the others."""
-    return np.where((figures >= 0) & (figures <= LARGEST), figures, np.nan)
 
 
 def _believed_points(curve: Curve | None) -> Curve | None:

@@ -81,7 +81,7 @@ class Experiment(Model):
     def at(self, level: int | None = None, policy: str | None = None) -> Experiment:
         """Return the experiment as it is at a level: its own guests, each by itself, and no sweep.
 
-        Under the policy `unconstrained` the pool is all that the guests may have.
+        Under the policy `unconstrained` the pool is all that the guests may have, and they have it from the start.
         """
         chosen = None if level is None or self.sweep is None else self.sweep.levels[level]
         changed = chosen.changes() if chosen else {}
@@ -91,6 +91,7 @@ class Experiment(Model):
         if policy == "unconstrained":
             pool = changed.get("pool_mib", self.pool_mib)
             changed["pool_mib"] = max(pool, sum(guest.max_mib for guest in members))
+            members = tuple(member.model_copy(update={"initial_mib": member.max_mib}) for member in members)
         return self.model_copy(update={**changed, "guests": members, "sweep": None})
 
     def place(self, level: int | None) -> float | None:

@@ -69,7 +69,10 @@ class Governor:
 
     def fresh(self, view: HostView) -> HostView:
         """The guests that take part: sampled within three periods, and following their targets."""
-        return view.select(np.array([cause is None for cause in self._left_out(view)], dtype=bool))
+        causes = self._left_out(view)
+        if not any(causes):
+            return view
+        return view.select(np.array([cause is None for cause in causes], dtype=bool))
 
     def plan(self, view: HostView, allocation: Allocation) -> Plan:
         """Make an allocation for `fresh(view)` safe; `view` has all guests. Every guest gets a step or a reason."""

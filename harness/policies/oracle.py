@@ -2,19 +2,21 @@
 
 The bound above all other policies, and only the simulator can tell it what it knows. Marginal analysis on the lower
 convex hulls of the true loss curves (B. Fox, "Discrete optimization via marginal analysis", Management Science 13(3),
-1966), looking as far ahead as balloons need to move.
+1966), looking as far ahead as balloons need to move. That is greedy in time, so before a trial the simulator tries the
+other policies of the experiment too, and the oracle then follows whichever gets most done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 import numpy as np
 from pydantic import Field
 from scipy.optimize import isotonic_regression
 
-from harness.policies.base import Allocation, Params, PolicyError, Reasons, among_known, changes
+from harness.policies.base import Allocation, Params, Policy, PolicyError, Reasons, among_known, changes
 from harness.policies.waterfill import waterfill
 from harness.view import FloatArray, HostView
 
@@ -46,16 +48,21 @@ class Oracle:
 
     name: ClassVar[str] = "oracle"
     knowledge: Knowledge | None = None
-    """Set by the simulator."""
+    """Set by the simulator, as the others here."""
+    follows: Policy | None = None
+    """What gets most done in this trial, as trying showed: another policy, or its own plan with another horizon."""
+    called: str | None = None
 
     def __init__(self, params: OracleParams) -> None:
         self.params = params
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Whom it follows begins anew."""
+        if self.follows is not None:
+            self.follows.reset()
 
     def decide(self, view: HostView) -> Allocation:
-        """Divide the pool by what each guest is about to lose.
+        """Divide the pool by what each guest is about to lose, or as the policy does that it follows.
 
         Raises:
             PolicyError: there is nobody to tell what that is.
@@ -63,6 +70,8 @@ class Oracle:
         """
         if self.knowledge is None:
             raise PolicyError("oracle knows the future, which only the simulator can tell it; use: ballast simulate")
+        if self.follows is not None:
+            return replace(self.follows.decide(view), state=self.called)
         knowledge = self.knowledge
         return among_known(view, lambda known: self._decide(known, knowledge))
 

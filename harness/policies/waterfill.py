@@ -9,6 +9,9 @@ import numpy as np
 
 from harness.view import FloatArray
 
+FEW = 32
+"""Of so many guests it is quicker to fill to all the ends at once than to search among them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Filling:
@@ -44,7 +47,11 @@ def level_of(total_kib: float, base: FloatArray, weight: FloatArray, lo: FloatAr
     def total_at(level: float) -> float:
         return float(_fill(level, base, weight, lo, hi).sum())
 
-    above = min(bisect_left(ends, total_kib, key=total_at), len(ends) - 1)
+    if len(base) <= FEW:
+        reached = int(_fill(ends[:, None], base, weight, lo, hi).sum(axis=1).searchsorted(total_kib))
+    else:
+        reached = bisect_left(ends, total_kib, key=total_at)
+    above = min(reached, len(ends) - 1)
     upper, lower = float(ends[above]), float(ends[max(above - 1, 0)])
     inside = (enters <= lower) & (leaves >= upper) & (lo < hi)
     if lower < upper and inside.any():
@@ -53,7 +60,9 @@ def level_of(total_kib: float, base: FloatArray, weight: FloatArray, lo: FloatAr
     return upper
 
 
-def _fill(level: float, base: FloatArray, weight: FloatArray, lo: FloatArray, hi: FloatArray) -> FloatArray:
+def _fill(
+    level: float | FloatArray, base: FloatArray, weight: FloatArray, lo: FloatArray, hi: FloatArray
+) -> FloatArray:
     """T = clamp(base + weight·λ, lo, hi)."""
     return np.minimum(np.maximum(base + weight * level, lo), hi)
 

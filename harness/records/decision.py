@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.records.columns import RecordsError
 
 if TYPE_CHECKING:  # types only: the records can be read without the policies or a host
     from harness.governor import Plan
-    from harness.policies.base import Allocation, Policy
+    from harness.policies.base import Allocation, Params, Policy
     from harness.ports import Outcome
     from harness.view import HostView
 
@@ -30,7 +31,7 @@ def decision_record(policy: Policy, names: Sequence[str], allocation: Allocation
         )
     return {
         "policy": policy.name,
-        "params": policy.params.model_dump(mode="json"),
+        "params": _plain(policy.params),
         "state": allocation.state,
         "targets_kib": {name: _kib(kib) for name, kib in zip(names, allocation.targets_kib, strict=True)},
         "reasons": dict(zip(names, allocation.reasons, strict=False)),
@@ -53,6 +54,11 @@ def tick_record(
         "outcome": {"applied_kib": dict(outcome.applied_kib), "failed": dict(outcome.failed)},
         "timing": {name: timing.get(name) for name in TIMINGS},
     }
+
+
+@cache
+def _plain(params: Params) -> dict[str, Any]:
+    return params.model_dump(mode="json")
 
 
 def _kib(kib: float) -> int | None:

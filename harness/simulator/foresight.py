@@ -31,13 +31,18 @@ class Foresight:
         moments = np.linspace(from_s, to_s, MOMENTS)
         for i, name in enumerate(names):
             guest, mean = self._members[name].guest, self._mean_pace[name]
-            shares = [_lost(guest, sizes_kib[:, i], time_s, mean) for time_s in moments]
+            moving_s = np.abs(sizes_kib[:, i] - guest.current_kib) / (guest.machine.balloon_mib_s * MIB)
+            busy = np.maximum(0.0, 1 - moving_s / (to_s - from_s))
+            shares = [_lost(guest, sizes_kib[:, i], time_s, mean, busy) for time_s in moments]
             lost[:, i] = np.mean(shares, axis=0) * (to_s - from_s)
         return lost
 
 
-def _lost(guest: Guest, sizes_kib: FloatArray, time_s: float, mean_pace: float) -> FloatArray:
-    """Work not done over the mean work, at one moment, once settled at each size."""
+def _lost(guest: Guest, sizes_kib: FloatArray, time_s: float, mean_pace: float, busy: FloatArray) -> FloatArray:
+    """Work not done over the mean work, at one moment, once settled at each size.
+
+    `busy` is the share of its processor's time that is left to it while its balloon moves there.
+    """
     load, machine = guest.load, guest.machine
     footprint = load.footprint_kib(time_s)
     kept = (machine.own_mib + machine.least_free_mib + machine.least_files_mib) * MIB + BUFFERS_KIB
@@ -48,7 +53,7 @@ def _lost(guest: Guest, sizes_kib: FloatArray, time_s: float, mean_pace: float) 
     fault_s = machine.scan_fault_s if load.cyclic else machine.fault_s
     wait_s = guest.slowness * (missing * fault_s + read * machine.file_fault_s)
     pace = load.wanted_ops_s(footprint)
-    done = np.minimum(pace, 1 / (load.cpu_s + wait_s))
+    done = np.minimum(pace, busy / (load.cpu_s + wait_s))
     full = footprint - room > guest.swap_kib  # it would be killed
     lost: FloatArray = np.where(full, pace, pace - done + STALL_WEIGHT * done * wait_s) / mean_pace
     return lost

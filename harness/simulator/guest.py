@@ -167,11 +167,11 @@ class Guest:
         fault_s = (machine.scan_fault_s if load.cyclic else machine.fault_s) * slow
         read = load.reads * self._uncached()
         read_s = read * machine.file_fault_s * slow
-        ops = busy_s * min(pace, 1 / (load.cpu_s + read_s + missing * fault_s))
+        ops = min(pace * step_s, busy_s / (load.cpu_s + read_s + missing * fault_s))
         faults = ops * missing
         if faults > (few := self._strangers()):  # with room for all of them, none is missed twice
             faults = few
-            ops = min(pace * busy_s, max(0.0, busy_s - faults * fault_s) / (load.cpu_s + read_s))
+            ops = min(pace * step_s, max(0.0, busy_s - faults * fault_s) / (load.cpu_s + read_s))
         waited_s = min(busy_s, faults * fault_s + ops * read_s)
         self._count(ops, pace, footprint, step_s, stalled_s + waited_s)
         return self._read_back(faults, ops * read)

@@ -97,7 +97,7 @@ class SimulatedHost:
         return HostView(
             time_s=self.time_s,
             total_kib=(experiment.pool_mib + experiment.reserve_mib) * MIB,
-            free_kib=self.free_kib,
+            free_kib=math.floor(self.free_kib),
             reserve_kib=experiment.reserve_mib * MIB,
             names=self._names,
             current_kib=np.round(np.array(there)),

@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from harness.balancer import Tick, balance
+from harness.balancer import Tick
 from harness.experiment.config import Experiment
 from harness.experiment.metrics import Metric
 from harness.experiment.plan import Trial
 from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import Workload
-from harness.governor import Governor, Limits
 from harness.policies.oracle import Oracle
 from harness.records import Stamp, TrialRow, TrialWriter
 from harness.shadows import Shadows
+from harness.simulator import hindsight
 from harness.simulator.foresight import Foresight
 from harness.simulator.guest import MIB, Guest
 from harness.simulator.host import Member, SimulatedHost
@@ -81,11 +81,13 @@ class SimulatedTrial:
     def run(self) -> list[TrialRow]:
         """Let the host live for the trial's time under the policy."""
         experiment = self.experiment
-        host = host_of(experiment, self.workloads, self.machine, self.trial.seed)
+        host = self._host(experiment)
         self.stamp.host = host
         policy = self.trial.policy.make()
+        if isinstance(policy, Oracle):
+            policy.called, policy.follows = hindsight.best(experiment, self._host)
         watching = {choice.label: choice.make() for choice in experiment.shadows}
-        for one in (policy, *watching.values()):
+        for one in watching.values():
             if isinstance(one, Oracle):
                 one.knowledge = Foresight(host.members, experiment.duration_s)
         shadows = Shadows(
@@ -99,15 +101,15 @@ class SimulatedTrial:
             )  # fmt: skip
 
         self.writer.begin()
-        balance(
-            host, host, policy, Governor(Limits(period_s=experiment.period_s, allow_swap=True)), clock=host,
-            period_s=experiment.period_s, record=record, go_on=lambda: host.time_s < experiment.duration_s - 1e-9,
-        )  # fmt: skip
+        hindsight.live(host, experiment, policy, record)
         return [
             row
             for config, member in zip(experiment.guests, host.members, strict=True)
             for row in self._rows(config, member)
         ]
+
+    def _host(self, experiment: Experiment) -> SimulatedHost:
+        return host_of(experiment, self.workloads, self.machine, self.trial.seed)
 
     def _rows(self, config: GuestConfig, member: Member) -> Iterator[TrialRow]:
         """One row a metric that the model can tell; a guest whose work was killed has a reason in its place."""
