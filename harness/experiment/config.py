@@ -115,7 +115,7 @@ class Experiment(Model):
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
-        plain = self.model_dump(mode="json", by_alias=True)
+        plain = self.model_dump(mode="json", by_alias=True, exclude=None if self.machine else {"machine"})
         if self.sweep is not None:
             plain["sweep"] = self.sweep.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         plain["guests"] = [guest.model_dump(mode="json", by_alias=True, exclude_none=True) for guest in self.guests]
