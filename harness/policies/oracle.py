@@ -23,6 +23,9 @@ from harness.view import FloatArray, HostView
 POINTS = 65
 """Sizes at which a loss curve is asked for, from a guest's least to its most."""
 
+LONGEST_S = 3600.0
+"""Farther ahead it does not look."""
+
 
 class Knowledge(Protocol):
     """What the oracle is told."""
@@ -38,7 +41,7 @@ class OracleParams(Params):
     horizon_s: float = Field(
         default=6.0,
         gt=0,
-        le=3600,
+        le=LONGEST_S,
         description="s, above 0 to 3600: how far it looks ahead; 6, three ticks of 2 s; ours",
     )
 

@@ -8,12 +8,12 @@ from harness.balancer import Tick, balance
 from harness.experiment.config import Experiment
 from harness.governor import Governor, Limits
 from harness.policies import Policy, make
-from harness.policies.oracle import Oracle
+from harness.policies.oracle import LONGEST_S, Oracle
 from harness.simulator.foresight import Foresight
 from harness.simulator.host import SimulatedHost
 
-LOOKS_AHEAD_S = (6.0, 24.0, 96.0)
-"""Horizons of the oracle's own plans: near ones follow demand, far ones do not move what will be moved back."""
+HORIZONS = (1, 4, 16)
+"""Of the oracle's own plans, over its `horizon_s`: near ones follow demand, far ones do not move what comes back."""
 BOUNDS = ("oracle", "unconstrained")
 
 Build = Callable[[Experiment], SimulatedHost]
@@ -31,21 +31,21 @@ def live(host: SimulatedHost, experiment: Experiment, policy: Policy, record: Ca
     )  # fmt: skip
 
 
-def best(experiment: Experiment, build: Build) -> tuple[str, Policy]:
+def best(oracle: Oracle, experiment: Experiment, build: Build) -> tuple[str, Policy]:
     """Return the policy that gets most done in this trial, fresh, and what it is called.
 
     Most done is the mean over guests of what each did over what it would have done unconstrained, as in reports.
     """
-    done = {label: _done(experiment, build, policy) for label, policy in _candidates(experiment)}
+    done = {label: _done(experiment, build, policy) for label, policy in _candidates(oracle, experiment)}
     free = _done(experiment.at(policy="unconstrained"), build, make("unconstrained"))
     worth = {label: sum(map(_share, each, free)) for label, each in done.items()}
     winner = max(worth, key=lambda label: worth[label])
-    return winner, dict(_candidates(experiment))[winner]
+    return winner, dict(_candidates(oracle, experiment))[winner]
 
 
-def _candidates(experiment: Experiment) -> Iterator[tuple[str, Policy]]:
+def _candidates(oracle: Oracle, experiment: Experiment) -> Iterator[tuple[str, Policy]]:
     """The oracle's own plans, and every policy of the experiment that is no bound itself."""
-    for horizon_s in LOOKS_AHEAD_S:
+    for horizon_s in (min(oracle.params.horizon_s * times, LONGEST_S) for times in HORIZONS):
         yield f"own plan, {horizon_s:g} s ahead", make("oracle", {"horizon_s": horizon_s})
     for choice in experiment.policies:
         if choice.name not in BOUNDS:

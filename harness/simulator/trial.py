@@ -85,7 +85,7 @@ class SimulatedTrial:
         self.stamp.host = host
         policy = self.trial.policy.make()
         if isinstance(policy, Oracle):
-            policy.called, policy.follows = hindsight.best(experiment, self._host)
+            policy.called, policy.follows = hindsight.best(policy, experiment, self._host)
         watching = {choice.label: choice.make() for choice in experiment.shadows}
         for one in watching.values():
             if isinstance(one, Oracle):

@@ -115,6 +115,17 @@ def test_nobody_does_more_work_than_the_oracle(tmp_path: Path) -> None:
     assert done["oracle"] > done["static"] + 0.1, "there was something to gain"
 
 
+def test_the_oracle_follows_what_gets_most_done_and_looks_no_farther_than_it_may(tmp_path: Path) -> None:
+    text = EXPERIMENT.replace("pressure, unconstrained, oracle", "{name: oracle, horizon_s: 3600}").split("sweep:")[0]
+    experiment = load_experiment(write(tmp_path, text))
+    samples = read_run(
+        runner.simulate(experiment, tmp_path, load_machine(), runner.one_by_one, lambda *_: None).folder
+    ).samples
+    followed = set(samples[samples["policy"] == "oracle"]["state"])
+    assert len(followed) == 1
+    assert followed <= {"own plan, 3600 s ahead", "as static", "as price", "as two-state"}
+
+
 @pytest.mark.parametrize("name", sorted(load_workloads()))
 def test_every_workload_has_a_model(name: str) -> None:
     workload = load_workloads(names=[name])[name]
