@@ -6,8 +6,10 @@ line in, one per line out:
 
     {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
     {"op": "lease", "seconds": s, "safe_kib": {…}}  {}; what is not given stays as it is
-    {"op": "set", "targets_kib": {name: kib}}       {"applied_kib": {name: kib}, "failed": {name: reason}}
-    {"op": "cap", "caps_kib": {name: kib}}          the same; only the most a domain may have, not its target
+    {"op": "set", "targets_kib": {name: kib}, "caps_kib": {name: kib}}
+                                                    {"applied_kib": {name: kib}, "failed": {name: reason}}; a cap is
+                                                    the most a domain may have until its next target, and may be left
+                                                    out
     {"op": "restore"}                               the same; sets the safe targets
     {"op": "trace", "disks": {name: number}}        {"events": {name: text}, "lost": n, "failed": {name: reason}}, what
                                                     these disks did since the last time, of the domains that the
@@ -16,8 +18,8 @@ line in, one per line out:
 
 An "id" in a request comes back in its answer; {"error": text} answers what cannot be done.
 
-**The dead-man.** With the first `set` or `cap` a lease begins, since from then on there is something to undo; every
-`set`, `cap` and `lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or
+**The dead-man.** With the first `set` a lease begins, since from then on there is something to undo; every `set` and
+`lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or
 SIGTERM, the agent sets the safe targets itself and ends. It ends then too, rather than wait, because whoever comes next
 must find the place free: a controller that was only stopped, or cut off, starts a new agent and sees in its first
 `state` what became of the host. A new agent in the middle of things is told so by `"begin": true` in `lease`.
@@ -63,7 +65,7 @@ LONGEST_REQUEST = 1 << 20
 DEFAULT_LEASE_S, LONGEST_LEASE_S = 15.0, 24 * 3600.0
 LOOK_S = 0.5
 """While disks are traced: how often the trace is read at least, so that the kernel's buffer does not run over."""
-OPS = ("state", "lease", "set", "cap", "restore", "trace", "bye")
+OPS = ("state", "lease", "set", "restore", "trace", "bye")
 
 
 class RefusedError(Exception):
@@ -104,14 +106,15 @@ class Bindings:
         """Set the most that a domain may have."""
         self._xc.domain_setmaxmem(domid, kib)
 
-    def aim(self, domain: Facts, kib: int, video_kib: int) -> None:
+    def aim(self, domain: Facts, kib: int, video_kib: int, most_kib: int) -> None:
         """Set a target as `xl mem-set` does: Xen's own limit first, in both directions, then the word to the balloon.
 
-        So a guest that is to shrink and does not can at least never grow again.
+        So a guest that is to shrink and does not can at least never grow again, nor a capped one for one moment.
         """
-        self.cap(domain["domid"], kib + SLACK_KIB)
+        limit_kib = min(kib + SLACK_KIB, most_kib)
+        self.cap(domain["domid"], limit_kib)
         if domain["hvm"]:  # Xen fills its pages on demand, up to this
-            self._xc.domain_set_target_mem(domain["domid"], kib - video_kib + SLACK_KIB)
+            self._xc.domain_set_target_mem(domain["domid"], limit_kib - video_kib)
         self._xs.write("", f"/local/domain/{domain['domid']}/memory/target", str(kib - video_kib))
 
 
@@ -149,8 +152,8 @@ class Tools:
         """Not with `xl`, whose mem-max changes for good what the domain was created with."""
         raise RefusedError("a cap needs Xen's Python bindings")
 
-    def aim(self, domain: Facts, kib: int, video_kib: int) -> None:
-        """Set a target, and Xen's limit with it."""
+    def aim(self, domain: Facts, kib: int, video_kib: int, most_kib: int) -> None:
+        """Set a target, and Xen's limit with it; `most_kib` cannot be kept, which `cap` says."""
         _run("xl", "mem-set", str(domain["domid"]), f"{kib}k")
 
 
@@ -231,12 +234,14 @@ class Agent:
         return {"total_kib": total_kib, "free_kib": free_kib, "domains": domains}
 
     def _set(self, request: Facts) -> Facts:
+        targets_kib, caps_kib = _sizes(request, "targets_kib"), _sizes({"caps_kib": {}} | request, "caps_kib")
         self._renew()
-        return self._each(_sizes(request, "targets_kib"), self._aim)
-
-    def _cap(self, request: Facts) -> Facts:
-        self._renew()
-        return self._each(_sizes(request, "caps_kib"), lambda domain, kib: self._xen.cap(domain["domid"], kib))
+        said = self._each(
+            targets_kib, lambda domain, kib: self._aim(domain, kib, caps_kib.get(domain["name"], LARGEST_KIB))
+        )
+        capped = self._each(caps_kib, lambda domain, kib: self._xen.cap(domain["domid"], kib))
+        uncapped = {name: f"not capped: {reason}" for name, reason in capped["failed"].items()}
+        return {"applied_kib": said["applied_kib"], "failed": uncapped | said["failed"]}
 
     def _lease(self, request: Facts) -> Facts:
         seconds = request.get("seconds", self._lease_s)
@@ -284,13 +289,13 @@ class Agent:
                 failed[name] = str(error) or type(error).__name__
         return {"applied_kib": applied, "failed": failed}
 
-    def _aim(self, domain: Facts, kib: int) -> None:
+    def _aim(self, domain: Facts, kib: int, cap_kib: int = LARGEST_KIB) -> None:
         domid = domain["domid"]
         most_kib = self._figure(domid, "memory/static-max")
         video_kib = self._video_kib(domid)
         if most_kib is not None and kib - video_kib > most_kib:
             raise RefusedError(f"{kib} KiB is above the {most_kib} KiB (maxmem) that it was created with")
-        self._xen.aim(domain, kib, video_kib)
+        self._xen.aim(domain, kib, video_kib, cap_kib)
 
     def _video_kib(self, domid: int) -> int:
         """Stays the same as long as the domain lives; Xen gives no domid twice before 32,752 others."""

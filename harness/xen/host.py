@@ -19,6 +19,7 @@ LEASE_S = 15.0
 TIMEOUT_S = 5.0
 DEAF_AFTER = 3
 """So many requests in a row without an answer, and the agent is given up."""
+STRANGER = "no such guest in the inventory"
 
 
 class HostError(ConnectionError):
@@ -135,18 +136,26 @@ class XenHost:
         )
 
     def apply(self, plan: Plan) -> Outcome:
-        """Set the targets of a plan, those that shrink first, then its caps.
+        """Set the targets of a plan, those that shrink first, and its caps.
 
-        What cannot be set is in the outcome, with the reason.
+        A cap is the most that a guest may have until its next target, for one that does not do as it is told; it goes
+        with the targets in one request, since between two the guest would have time to grow. What cannot be set is in
+        the outcome, with the reason.
         """
-        set_ = self._sizes("set", "targets_kib", {step.guest: step.target_kib for step in plan.steps})
-        capped = self.cap(plan.caps_kib)
-        failed = {name: f"not capped: {reason}" for name, reason in capped.failed.items()}
-        return Outcome(applied_kib=set_.applied_kib, failed=failed | dict(set_.failed))
-
-    def cap(self, caps_kib: Mapping[str, int]) -> Outcome:
-        """Set the most that guests may have until their next target: for those that do not do as they are told."""
-        return self._sizes("cap", "caps_kib", caps_kib)
+        targets_kib = {step.guest: step.target_kib for step in plan.steps}
+        if not targets_kib and not plan.caps_kib:
+            return Outcome(applied_kib={}, failed={})
+        self._leads = True
+        unknown = {name: STRANGER for name in [*targets_kib, *plan.caps_kib] if name not in self._xen_names}
+        request = {"op": "set", "targets_kib": self._known(targets_kib), "caps_kib": self._known(plan.caps_kib)}
+        try:
+            said = self._ask(request)
+        except HostError as error:
+            return Outcome(applied_kib={}, failed=dict.fromkeys([*targets_kib, *plan.caps_kib], str(error)))
+        return Outcome(
+            applied_kib={self._names[name]: kib for name, kib in said["applied_kib"].items()},
+            failed={self._names[name]: reason for name, reason in said["failed"].items()} | unknown,
+        )
 
     def trace(self, disks: Mapping[str, int]) -> dict[str, Any]:
         """What the guests' disks did since the last call (tracer.py says how it is told); an empty mapping ends it.
@@ -184,20 +193,9 @@ class XenHost:
         if said["failed"]:
             raise HostError("; ".join(f"{name}: {reason}" for name, reason in said["failed"].items()))
 
-    def _sizes(self, op: str, key: str, sizes_kib: Mapping[str, int]) -> Outcome:
-        if not sizes_kib:
-            return Outcome(applied_kib={}, failed={})
-        self._leads = True
-        unknown = {name: "no such guest in the inventory" for name in sizes_kib if name not in self._xen_names}
-        known = {self._xen_names[name]: kib for name, kib in sizes_kib.items() if name in self._xen_names}
-        try:
-            said = self._ask({"op": op, key: known})
-        except HostError as error:
-            return Outcome(applied_kib={}, failed=dict.fromkeys(sizes_kib, str(error)))
-        return Outcome(
-            applied_kib={self._names[name]: kib for name, kib in said["applied_kib"].items()},
-            failed={self._names[name]: reason for name, reason in said["failed"].items()} | unknown,
-        )
+    def _known(self, sizes_kib: Mapping[str, int]) -> dict[str, int]:
+        """Sizes by the names that Xen has, of the guests that it knows."""
+        return {self._xen_names[name]: kib for name, kib in sizes_kib.items() if name in self._xen_names}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         link = self._link
@@ -219,8 +217,7 @@ class XenHost:
         return said
 
     def _lease(self) -> dict[str, Any]:
-        safe_kib = {self._xen_names[name]: kib for name, kib in self._safe_kib.items()}
-        return {"op": "lease", "seconds": self._lease_s, "safe_kib": safe_kib}
+        return {"op": "lease", "seconds": self._lease_s, "safe_kib": self._known(self._safe_kib)}
 
     def _connected(self) -> AgentLink:
         link = AgentLink(self.dom0)

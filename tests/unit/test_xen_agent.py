@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.xen import agent as agent_module
-from harness.xen.agent import BUSY, LEASE_OUT, SLACK_KIB, UNLED, Agent, Bindings, serve
+from harness.xen.agent import BUSY, LARGEST_KIB, LEASE_OUT, SLACK_KIB, UNLED, Agent, Bindings, serve
 
 SAFE = {"g1": 300_000, "g2": 300_000}
 
@@ -30,6 +30,7 @@ class FakeXen:
         self.store |= {(domid, "memory/target"): "300000" for domid in (1, 2)}
         self.names: dict[int, str | None] = {0: "Domain-0", 1: "g1", 2: "g2", 3: None, 4: "evil name;"}
         self.sent: list[tuple[int, int]] = []
+        self.limits: list[tuple[int, int]] = []
 
     def memory_kib(self) -> tuple[int, int]:
         return 2_000_000, 500_000
@@ -45,9 +46,10 @@ class FakeXen:
     def cap(self, domid: int, kib: int) -> None:
         self.max_kib[domid] = kib
 
-    def aim(self, domain: Mapping[str, Any], kib: int, video_kib: int) -> None:
+    def aim(self, domain: Mapping[str, Any], kib: int, video_kib: int, most_kib: int) -> None:
         if kib == 666:
             raise OSError("hypercall failed")
+        self.limits.append((domain["domid"], most_kib))
         self.store[domain["domid"], "memory/target"] = str(kib - video_kib)
         self.sent.append((domain["domid"], kib))
 
@@ -130,7 +132,7 @@ class Calls:
 def test_xens_own_limit_moves_before_the_balloon_is_told(monkeypatch: pytest.MonkeyPatch, hvm: bool) -> None:
     calls = Calls()
     monkeypatch.setattr(agent_module, "_bindings", lambda: (calls, calls))
-    Bindings().aim({"domid": 5, "hvm": hvm}, 200_000, 8_000)
+    Bindings().aim({"domid": 5, "hvm": hvm}, 200_000, 8_000, LARGEST_KIB)
     on_demand = [("domain_set_target_mem", 5, 192_000 + SLACK_KIB)] if hvm else []
     assert calls.made == [
         ("domain_setmaxmem", 5, 200_000 + SLACK_KIB),
@@ -139,8 +141,28 @@ def test_xens_own_limit_moves_before_the_balloon_is_told(monkeypatch: pytest.Mon
     ]
 
 
+def test_a_cap_below_a_target_is_xens_limit_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls()
+    monkeypatch.setattr(agent_module, "_bindings", lambda: (calls, calls))
+    Bindings().aim({"domid": 5, "hvm": True}, 200_000, 8_000, 190_000)
+    assert calls.made == [
+        ("domain_setmaxmem", 5, 190_000),
+        ("domain_set_target_mem", 5, 182_000),
+        ("write", "", "/local/domain/5/memory/target", "192000"),
+    ]
+
+
+def test_targets_and_caps_come_in_one_request(told: Told) -> None:
+    said = told("set", targets_kib={"g1": 280_000, "g2": 200_000}, caps_kib={"g1": 250_000, "nobody": 1})
+    assert said == {
+        "applied_kib": {"g1": 280_000, "g2": 200_000},
+        "failed": {"nobody": "not capped: no such domain runs"},
+    }
+    assert told.xen.limits == [(2, LARGEST_KIB), (1, 250_000)]
+
+
 def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
-    assert told("cap", caps_kib={"g1": 250_000})["applied_kib"] == {"g1": 250_000}
+    assert told("set", targets_kib={}, caps_kib={"g1": 250_000}) == {"applied_kib": {}, "failed": {}}
     assert told.xen.max_kib[1] == 250_000
     assert told.xen.sent == []
     assert told.agent.lease_ends_s == 110, "a cap is something to undo"
@@ -159,6 +181,8 @@ def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
         b'{"op": "set", "targets_kib": {"g1": "200000"}}',
         b'{"op": "set", "targets_kib": {"g1": true}}',
         b'{"op": "set", "targets_kib": {"g1": 0}}',
+        b'{"op": "set", "targets_kib": {"g1": 200000}, "caps_kib": {"g1": -1}}',
+        b'{"op": "set", "targets_kib": {"g1": 200000}, "caps_kib": null}',
         b'{"op": "set", "targets_kib": {"g1": 1.5}}',
         b'{"op": "set", "targets_kib": {"-v": 200000}}',
         b'{"op": "set", "targets_kib": {"../../x": 200000}}',
@@ -229,7 +253,7 @@ sys.path[:0] = [{tests!r}, {root!r}]
 from harness.xen import agent
 from tests.unit.test_xen_agent import FakeXen
 class Bindings(FakeXen):
-    def aim(self, domain, kib, video_kib):
+    def aim(self, domain, kib, video_kib, most_kib):
         super().aim(domain, kib, video_kib)
         with open({sent!r}, "a") as sent:
             print(domain["name"], kib, file=sent)

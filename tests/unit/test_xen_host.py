@@ -93,10 +93,10 @@ def test_what_cannot_be_set_is_in_the_outcome_with_the_reason(host: XenHost) -> 
     assert "inventory" in outcome.failed["stranger"]
 
 
-def test_caps_are_set_after_the_targets(host: XenHost, links: type[FakeLink]) -> None:
+def test_caps_are_set_with_the_targets(host: XenHost, links: type[FakeLink]) -> None:
     outcome = host.apply(replace(plan(web=300_000), caps_kib={"web": 300_000, "stranger": 5}))
     assert outcome.applied_kib == {"web": 300_000}
-    assert outcome.failed == {"stranger": "not capped: no such guest in the inventory"}
+    assert outcome.failed == {"stranger": "no such guest in the inventory"}
     assert links.xen.sent == [(1, 300_000)]
     assert links.xen.max_kib == {1: 300_000}
 
