@@ -254,7 +254,7 @@ from harness.xen import agent
 from tests.unit.test_xen_agent import FakeXen
 class Bindings(FakeXen):
     def aim(self, domain, kib, video_kib, most_kib):
-        super().aim(domain, kib, video_kib)
+        super().aim(domain, kib, video_kib, most_kib)
         with open({sent!r}, "a") as sent:
             print(domain["name"], kib, file=sent)
 agent.LOCK, agent.LOG, agent.Bindings = Path({lock!r}), Path({log!r}), Bindings
