@@ -158,7 +158,7 @@ def test_targets_and_caps_come_in_one_request(told: Told) -> None:
         "applied_kib": {"g1": 280_000, "g2": 200_000},
         "failed": {"nobody": "not capped: no such domain runs"},
     }
-    assert told.xen.limits == [(2, LARGEST_KIB), (1, 250_000)]
+    assert told.xen.limits == [(1, 250_000), (2, LARGEST_KIB)]
 
 
 def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
