@@ -180,17 +180,14 @@ class HostView:
 
     def to_json(self) -> dict[str, Any]:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
-        table = self._table.copy()
-        table[SIZES] = np.rint(table[SIZES])
-        columns = map(_column_of_json, IS_SIZE, table.tolist())
+        lacking = np.isnan(self._table).any(axis=1)
+        columns = map(_column_of_json, COLUMNS, lacking.tolist(), self._table)
         guests = zip(self.names, *columns, strict=True)
         rows: list[dict[str, Any]] = [dict(zip(ROW, guest, strict=True)) for guest in guests]
-        for row in rows:
-            row["paused"] = None if row["paused"] is None else row["paused"] > 0
-        for curve in CURVES:
-            for row, points in zip(rows, getattr(self, curve), strict=True):
+        for name in CURVES:
+            for i, points in enumerate(getattr(self, name)):
                 if points is not None:
-                    row[curve] = [list(point) for point in points]
+                    rows[i][name] = [list(point) for point in points]
         host = {key: _plain(key, getattr(self, key)) for key in HOST_FIELDS}
         return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": rows}
 
@@ -201,9 +198,6 @@ COLUMNS = tuple(f.name for f in fields(HostView) if f.init and f.name not in ("t
 """The columns of the view: the guest fields of the JSON contract that are numbers, or true or false (`paused`)."""
 ROW = ("name", *COLUMNS)
 AGE = COLUMNS.index("age_s")
-IS_SIZE = tuple(name.endswith("_kib") for name in COLUMNS)
-SIZES = np.flatnonzero(IS_SIZE)
-"""Columns that are whole KiB in JSON."""
 
 
 def _believed_points(curve: Curve | None) -> Curve | None:
@@ -272,14 +266,19 @@ def _point(value: object, where: str) -> tuple[float, float]:
     return _number(value[0], where), _number(value[1], where)
 
 
-def _column_of_json(is_size: bool, column: list[float]) -> list[float | int | None]:
-    """A column with null for NaN, which is what differs from itself."""
-    if is_size:
-        return [int(value) if value == value else None for value in column]
-    return [value if value == value else None for value in column]
+def _column_of_json(name: str, lacks: bool, column: FloatArray) -> list[float | None]:
+    """A column as JSON has it: sizes as whole KiB, `paused` as true or false, null for NaN."""
+    values: list[float] = column.tolist()
+    if lacks:
+        return [None if math.isnan(value) else _json_of(name, value) for value in values]
+    if name == "paused":
+        return [value > 0 for value in values]
+    return list(map(round, values)) if name.endswith("_kib") else list(values)
+
+
+def _json_of(name: str, value: float) -> float | int | bool:
+    return value > 0 if name == "paused" else round(value) if name.endswith("_kib") else value
 
 
 def _plain(name: str, value: float) -> float | int | None:
-    if not math.isfinite(value):
-        return None
-    return round(value) if name.endswith("_kib") else float(value)
+    return _json_of(name, float(value)) if math.isfinite(value) else None

@@ -33,7 +33,7 @@ def decision_record(policy: Policy, names: Sequence[str], allocation: Allocation
         "policy": policy.name,
         "params": _plain(policy.params),
         "state": allocation.state,
-        "targets_kib": {name: _kib(kib) for name, kib in zip(names, allocation.targets_kib, strict=True)},
+        "targets_kib": dict(zip(names, map(_kib, allocation.targets_kib.tolist()), strict=True)),
         "reasons": dict(zip(names, allocation.reasons, strict=False)),
     }
 
@@ -62,4 +62,4 @@ def _plain(params: Params) -> dict[str, Any]:
 
 
 def _kib(kib: float) -> int | None:
-    return round(float(kib)) if math.isfinite(kib) else None
+    return round(kib) if math.isfinite(kib) else None

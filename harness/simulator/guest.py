@@ -144,7 +144,9 @@ class Guest:
         work of the guest's own processor, which its programs do not have meanwhile.
         """
         wanted = min(max(self.target_kib, self.least_kib), self.most_kib) - self.current_kib
-        if wanted >= 0:
+        if wanted == 0:
+            return 0.0
+        if wanted > 0:
             step = min(wanted, self.balloon_kib_s * step_s, max(0.0, host_free_kib))
         else:
             swappable = self.machine.swap_write_mib_s * MIB * step_s
@@ -157,12 +159,15 @@ class Guest:
 
     def work(self, time_s: float, step_s: float, crowd: float) -> float:
         """Do the work of one step; `crowd` is by how much the host's disks are oversubscribed. Returns KiB of disk."""
-        wanted_kib = self.load.footprint_kib(time_s + step_s)
+        load, machine, slow = self.load, self.machine, self.slowness * crowd
+        wanted_kib = load.footprint_kib(time_s + step_s)
+        pace = load.wanted_ops_s(wanted_kib)
+        if self._rests(wanted_kib):
+            self._count(min(pace, 1 / load.cpu_s) * step_s, pace, wanted_kib, step_s, 0.0)
+            return 0.0
         free_s, self._ballooned_s = step_s - self._ballooned_s, 0.0
         stalled_s, filled_s = self._fit(wanted_kib, free_s)
-        load, machine, slow = self.load, self.machine, self.slowness * crowd
         footprint, busy_s = self.footprint_kib, max(0.0, free_s - stalled_s - filled_s)
-        pace = load.wanted_ops_s(wanted_kib)
         missing = load.touches * self._missing()
         fault_s = (machine.scan_fault_s if load.cyclic else machine.fault_s) * slow
         read = load.reads * self._uncached()
@@ -175,6 +180,13 @@ class Guest:
         waited_s = min(busy_s, faults * fault_s + ops * read_s)
         self._count(ops, pace, footprint, step_s, stalled_s + waited_s)
         return self._read_back(faults, ops * read)
+
+    def _rests(self, footprint_kib: float) -> bool:
+        """Whether nothing moves, nothing is missing and no file is read, so that all work that is asked for is done."""
+        return (
+            footprint_kib == self.footprint_kib and self.swapped_kib == 0 and self._ballooned_s == 0
+            and self.load.reads == 0 and self.cached_kib <= self.room_kib - footprint_kib
+        )  # fmt: skip
 
     def _missing(self) -> float:
         """Share of touches of the footprint that find their page in swap."""

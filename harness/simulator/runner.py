@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,8 @@ from harness.simulator.machine import Machine
 from harness.simulator.trial import SimulatedTrial, VirtualStamp
 
 BACKEND = "simulator"
+OBJECTS_A_COLLECTION = 50_000
+"""A tick of 1,000 guests is some ten thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +79,24 @@ def run_task(task: Task) -> Trial:
         level=experiment.place(trial.level),
     )  # fmt: skip
     stamp = VirtualStamp()
-    with TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
+    with _collecting_rarely(), TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
         rows = SimulatedTrial(
             experiment=concrete, trial=trial, workloads=_workloads(concrete), machine=task.machine, writer=writer,
             stamp=stamp,
         ).run()  # fmt: skip
         writer.finish(rows, commit=False)
     return trial
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Look for cycles of garbage less often: a tick makes and drops thousands of objects, and none in a cycle."""
+    usual = gc.get_threshold()
+    gc.set_threshold(OBJECTS_A_COLLECTION, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def one_by_one(work: Callable[[Task], Trial], tasks: Sequence[Task]) -> Iterator[Trial]:
