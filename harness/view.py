@@ -180,8 +180,8 @@ class HostView:
 
     def to_json(self) -> dict[str, Any]:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
-        lacking = np.isnan(self._table).any(axis=1)
-        columns = map(_column_of_json, COLUMNS, lacking.tolist(), self._table)
+        lacking: list[bool] = np.isnan(self._table).any(axis=1).tolist()
+        columns = map(_column_of_json, COLUMNS, lacking, self._table)
         guests = zip(self.names, *columns, strict=True)
         rows: list[dict[str, Any]] = [dict(zip(ROW, guest, strict=True)) for guest in guests]
         for name in CURVES:
