@@ -180,7 +180,7 @@ class HostView:
 
     def to_json(self) -> dict[str, Any]:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
-        lacking: list[bool] = np.isnan(self._table).any(axis=1).tolist()
+        lacking: list[bool] = np.isnan(self._table.sum(axis=1)).tolist()
         columns = map(_column_of_json, COLUMNS, lacking, self._table)
         guests = zip(self.names, *columns, strict=True)
         rows: list[dict[str, Any]] = [dict(zip(ROW, guest, strict=True)) for guest in guests]

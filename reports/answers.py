@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports import bounds, sweep, words
+from reports import bounds, margin, sweep, words
 from reports.findings import Findings
 from reports.special.verdict import Claim, Special
 from reports.study import Study
@@ -16,9 +16,13 @@ MENTIONED = 6
 
 
 def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
-    """Yield what the rows say of the claim: by the figures that the experiment asks for, or by who is better."""
+    """Yield what the rows say of the claim: by the figures and the margin that it asks for, or by who is better."""
     if specials:
         yield from (special.verdict for special in specials)
+    limit = found.study.experiment("loses_at_most")
+    if limit and found.study.baseline is not None:
+        yield margin.verdict(found, limit)
+    if specials or (limit and not limit["guests"]):
         return
     rows = found.overall[found.overall["label"].isin(found.study.contestants)] if len(found.overall) else found.overall
     said = [words.verdict(row) for row in records(rows)]

@@ -15,8 +15,8 @@ import pandas as pd
 from harness.records import Run, read_run
 from reports import statistics
 
-_RESEEDED = ("seed", "repetitions", "shadows")
-"""Keys of an experiment in which two runs of the same study may differ; shadows move nothing."""
+_FREE = ("seed", "repetitions", "shadows", "claim", "loses_at_most", "figures")
+"""Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 UNCONSTRAINED, ORACLE = "unconstrained", "oracle"
 BOUNDS = (UNCONSTRAINED, ORACLE)
 """Policies that nobody could run: not rivals, but what the others are held against."""
@@ -228,7 +228,7 @@ def _kind(run: Run) -> tuple[str, str, str]:
 
 
 def _setup(run: Run) -> str:
-    setup = {key: value for key, value in run.manifest["experiment"].items() if key not in _RESEEDED}
+    setup = {key: value for key, value in run.manifest["experiment"].items() if key not in _FREE}
     return json.dumps(setup, sort_keys=True)
 
 

@@ -53,6 +53,14 @@ def machine_faults(machine: Mapping[str, float]) -> Iterator[Problem]:
         yield from ((("machine", *key), said) for key, said in problems(Machine, error))
 
 
+def margin_faults(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with the guests that a claim is about."""
+    names = [member.name for guest in experiment.guests for member in guest.members()]
+    for index, name in enumerate(experiment.loses_at_most.guests if experiment.loses_at_most else ()):
+        if name not in names:
+            yield ("loses_at_most", "guests", index), f"there is no guest {name}; {instead(name, names)}"
+
+
 def _bounds(guest: Guest) -> Iterator[Problem]:
     if guest.name in RESERVED:
         yield ("name",), f"{guest.name} means something else to Xen or Ansible; choose another name"

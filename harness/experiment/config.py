@@ -12,7 +12,7 @@ from harness import policies
 from harness.experiment import checks
 from harness.experiment.document import ConfigError, Document, Key, Model, instead
 from harness.experiment.signals import Signal
-from harness.experiment.sweep import Guest, MiB, Sweep
+from harness.experiment.sweep import Guest, GuestName, MiB, Sweep
 from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workload, argument
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -20,6 +20,14 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
 Figure = Literal["solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling"]
 """Figures that a report draws only where an experiment asks for them."""
+
+
+class Margin(Model):
+    """A claim that an interval can show: guests lose less than this against the baseline."""
+
+    percent: Annotated[float, Field(gt=0, lt=100)]
+    guests: Annotated[tuple[GuestName, ...], Listed] = ()
+    """Which; none named: all, and then it is not asked who is better."""
 
 
 class PolicyChoice(Model):
@@ -55,6 +63,8 @@ class Experiment(Model):
     name: Name
     claim: str = ""
     """What it is to show or refute, in a sentence."""
+    loses_at_most: Margin | None = None
+    """What the claim allows guests to lose; the report then judges that."""
     pool_mib: MiB
     """What all guests share."""
     reserve_mib: Annotated[int, Field(ge=0)] = 0
@@ -115,7 +125,8 @@ class Experiment(Model):
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
-        plain = self.model_dump(mode="json", by_alias=True, exclude=None if self.machine else {"machine"})
+        unsaid = {key for key in ("machine", "loses_at_most") if not getattr(self, key)}
+        plain = self.model_dump(mode="json", by_alias=True, exclude=unsaid)
         if self.sweep is not None:
             plain["sweep"] = self.sweep.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         plain["guests"] = [guest.model_dump(mode="json", by_alias=True, exclude_none=True) for guest in self.guests]
@@ -141,6 +152,7 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     found = list(checks.policy_faults("policies", experiment.policies))
     found += checks.policy_faults("shadows", experiment.shadows)
     found += checks.machine_faults(experiment.machine)
+    found += checks.margin_faults(experiment)
     found += checks.sweep_faults(experiment.sweep, [guest.name for guest in experiment.guests])
     for at, level in _levels(experiment):
         found += [((*at, *key), said) for key, said in checks.faults(level)]

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import orjson
 
@@ -127,10 +127,11 @@ class TrialWriter:
         )
         head = line_csv((*self.key.columns().values(), *when.values()))
         state = line_csv((plain(allocation.state or ""),))
-        self._samples.writelines(
+        rows = (
             f"{head},{self._name_csv(guest['name'])},{row},{state}\n"
             for guest, row in zip(guests, figures, strict=True)
         )
+        self._samples.write(_encoded("".join(rows)))
         if self._at_once:
             self._samples.flush()
 
@@ -156,7 +157,9 @@ class TrialWriter:
         if not records:
             raise RecordsError(f"{self._path}: a trial without rows; a trial that failed is a row with its reason")
         results = self._file("trials.csv")
-        csv.DictWriter(results, TRIAL_COLUMNS, lineterminator="\n").writerows(map(_csv, records))
+        text = io.StringIO()
+        csv.DictWriter(text, TRIAL_COLUMNS, lineterminator="\n").writerows(map(_csv, records))
+        results.write(_encoded(text.getvalue()))
         for file in (self._samples, self._decisions, self._events, results):
             file.flush()
             os.fsync(file.fileno())
@@ -173,18 +176,17 @@ class TrialWriter:
         shutil.rmtree(self._path)
         return ticks
 
-    def _file(self, name: str) -> TextIO:
-        # A guest's output can hold bytes that are no UTF-8; they must not stop the trial.
-        file = (self._path / name).open("x", encoding="utf-8", errors="backslashreplace", newline="")
-        file.write(RUN_FILES[name])
-        return self._closing.enter_context(file)
+    def _file(self, name: str) -> BinaryIO:
+        file = self._closing.enter_context((self._path / name).open("xb"))
+        file.write(_encoded(RUN_FILES[name]))
+        return file
 
-    def _write_line(self, file: TextIO, line: Mapping[str, Any]) -> None:
+    def _write_line(self, file: BinaryIO, line: Mapping[str, Any]) -> None:
         try:
-            text = orjson.dumps(line).decode()
-        except TypeError:  # a text that is no UTF-8, which the file then writes escaped
-            text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        file.write(text + "\n")
+            text = orjson.dumps(line)
+        except TypeError:  # a text that is no UTF-8
+            text = _encoded(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        file.write(text + b"\n")
         if self._at_once:
             file.flush()
 
@@ -202,6 +204,11 @@ def line_csv(cells: Iterable[object]) -> str:
 def numbers_csv(rows: Sequence[Sequence[float | None]]) -> list[str]:
     """Lines of CSV, one a row; None is an empty cell. JSON has the same notation and a much faster writer."""
     return orjson.dumps(rows)[2:-2].replace(b"null", b"").decode().split("],[") if rows else []
+
+
+def _encoded(text: str) -> bytes:
+    """As UTF-8. A guest's output can hold bytes that are none; they must not stop the trial."""
+    return text.encode(errors="backslashreplace")
 
 
 def _row(row: TrialRow) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from harness.simulator.machine import Machine
 from harness.simulator.trial import SimulatedTrial, VirtualStamp
 
 BACKEND = "simulator"
-OBJECTS_A_COLLECTION = 50_000
-"""A tick of 1,000 guests is some ten thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,7 @@ def run_task(task: Task) -> Trial:
         level=experiment.place(trial.level),
     )  # fmt: skip
     stamp = VirtualStamp()
-    with _collecting_rarely(), TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
+    with _uncollected(), TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
         rows = SimulatedTrial(
             experiment=concrete, trial=trial, workloads=_workloads(concrete), machine=task.machine, writer=writer,
             stamp=stamp,
@@ -89,14 +87,15 @@ def run_task(task: Task) -> Trial:
 
 
 @contextmanager
-def _collecting_rarely() -> Iterator[None]:
-    """Look for cycles of garbage less often: a tick makes and drops thousands of objects, and none in a cycle."""
-    usual = gc.get_threshold()
-    gc.set_threshold(OBJECTS_A_COLLECTION, *usual[1:])
+def _uncollected() -> Iterator[None]:
+    """Do not look for cycles of garbage: a tick makes and drops thousands of objects, and none of them in a cycle."""
+    was = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
+        if was:
+            gc.enable()
 
 
 def one_by_one(work: Callable[[Task], Trial], tasks: Sequence[Task]) -> Iterator[Trial]:

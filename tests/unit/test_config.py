@@ -61,6 +61,15 @@ def test_signals_are_off_unless_the_experiment_asks_for_them(tmp_path: Path) -> 
     assert both.resolved()["signals"] == [{"name": "page-ages", "window_s": 30.0}, {"name": "swap-trace"}]
 
 
+def test_a_claim_may_say_what_guests_lose_at_most(tmp_path: Path) -> None:
+    assert "loses_at_most" not in load(tmp_path, GOOD).resolved(), "as in runs made before there was such a key"
+    some = load(tmp_path, GOOD + "loses_at_most: {percent: 3, guests: [a]}\n").resolved()
+    assert some["loses_at_most"] == {"percent": 3.0, "guests": ["a"]}
+    unknown = complaint(tmp_path, GOOD + "loses_at_most: {percent: 3, guests: [a, bb]}\n")
+    assert "loses_at_most.guests[1]: there is no guest bb; did you mean b?" in unknown
+    assert "loses_at_most.percent" in complaint(tmp_path, GOOD + "loses_at_most: {percent: 0}\n")
+
+
 def test_the_window_of_page_ages_can_be_chosen(tmp_path: Path) -> None:
     signals = load(tmp_path, GOOD + "signals: [{name: page-ages, window_s: 8}]\n").signals
     assert (window_s(signals), aging_s(signals)) == (8, 4)

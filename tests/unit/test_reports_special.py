@@ -120,6 +120,46 @@ def test_every_special_figure_can_be_asked_of_any_run_and_judges_it_in_words(tmp
             assert all(len(row) == len(block.head) == len(block.aligns) for row in block.rows)
 
 
+def judged(path: Path, percent: float, guests: list[str], **changes: object) -> str:
+    """The verdict on g1 at 1.0 and g2 at 0.8 of the baseline, with some unrest."""
+    limit = {"percent": percent, "guests": guests}
+    experiment = dict(synthetic.manifest()["experiment"]) | {"loses_at_most": limit}  # type: ignore[call-overload]
+    given: dict[str, object] = {"gains": {"static": (1.0, 1.0), "two-state": (1.0, 0.8)}, "blocks": 6} | changes
+    verdicts = answers.verdicts(findings(synthetic.write_run(path, experiment=experiment, **given).path), [])  # type: ignore[arg-type]
+    return next(iter(verdicts))
+
+
+def test_a_margin_is_kept_where_no_interval_reaches_below_it(tmp_path: Path) -> None:
+    said = judged(tmp_path / "run", 40, [])
+    assert said.startswith("Supported: that every guest lost at most 40 % against static is shown by g1 (mono) under")
+    assert said.endswith("An interval must not reach below 0.60\N{MULTIPLICATION SIGN}.")
+
+
+def test_a_margin_is_broken_by_one_guest_that_lost_more(tmp_path: Path) -> None:
+    said = judged(tmp_path / "run", 8, [])
+    assert said.startswith("Not supported: ")
+    assert "is refuted by g2 (kernel-build) under two-state 0.79" in said
+    assert "shown by g1 (mono)" in said
+
+
+def test_a_margin_within_the_noise_or_of_few_blocks_is_left_open(tmp_path: Path) -> None:
+    assert judged(tmp_path / "noise", 0.01, ["g1"]).startswith("Cannot be judged: that g1 lost at most 0.01 %")
+    few = judged(tmp_path / "few", 40, ["g1"], blocks=4)
+    assert few.startswith("Cannot be judged: ")
+    assert "left open by g1" in few
+    assert few.endswith("which takes more blocks.")
+
+
+def test_a_margin_for_some_guests_leaves_the_question_who_is_better(tmp_path: Path) -> None:
+    limit = {"percent": 40, "guests": ["g2"]}
+    experiment = dict(synthetic.manifest()["experiment"]) | {"loses_at_most": limit}  # type: ignore[call-overload]
+    found = findings(synthetic.write_run(tmp_path / "run", experiment=experiment).path)
+    margin, better = answers.verdicts(found, [])
+    assert "g2 lost at most 40 %" in margin
+    assert "g1" not in margin
+    assert "as far as being better than static supports it" in better
+
+
 def test_brute_force_divides_as_water_filling_does() -> None:
     random = np.random.default_rng(3)
     for _ in range(50):
