@@ -77,7 +77,9 @@ def trials(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="folders of runs")],
-    baseline: Annotated[str, typer.Option(help="the policy that the others are compared with")] = "static",
+    baseline: Annotated[
+        str | None, typer.Option(help="the policy that the others are compared with; else the experiment's, or static")
+    ] = None,
 ) -> None:
     """Write PDF, HTML, CSV and LaTeX into the (first) run's folder."""
     import reports  # takes a second, which no other command is to wait for

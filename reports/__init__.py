@@ -17,11 +17,11 @@ from reports.study import ReportError, studies
 __all__ = ["ReportError", "build"]
 
 
-def build(run_paths: Sequence[Path], baseline: str = "static", out: Path | None = None) -> Path:
+def build(run_paths: Sequence[Path], baseline: str | None = None, out: Path | None = None) -> Path:
     """Write report.pdf, report.html, tables/ and figures/ of one or more runs; returns the path of the PDF.
 
     `out` is the folder of the first run unless given. `baseline` is the label, or the policy, that the others are
-    compared with. The same runs give the same bytes.
+    compared with; None: the one that the experiment names, or `static`. The same runs give the same bytes.
 
     Raises:
         ReportError: nothing to report, or a baseline that no run has.

@@ -15,8 +15,10 @@ import pandas as pd
 from harness.records import Run, read_run
 from reports import statistics
 
-_FREE = ("seed", "repetitions", "shadows", "claim", "loses_at_most", "figures")
+_FREE = ("seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures")
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
+STATIC = "static"
+"""What the others are compared with where nobody names another."""
 UNCONSTRAINED, ORACLE = "unconstrained", "oracle"
 BOUNDS = (UNCONSTRAINED, ORACLE)
 """Policies that nobody could run: not rivals, but what the others are held against."""
@@ -142,8 +144,8 @@ class Study:
         return str(found.iloc[0]) if len(found) else None
 
 
-def studies(paths: Sequence[Path], baseline: str) -> tuple[Study, ...]:
-    """Read runs and put those together that may be compared.
+def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, ...]:
+    """Read runs and put those together that may be compared; with which baseline, is the experiment's if not given.
 
     Raises:
         ReportError: no run, no trial in any, the same run twice, or a baseline that none of them has.
@@ -168,18 +170,18 @@ def studies(paths: Sequence[Path], baseline: str) -> tuple[Study, ...]:
     if not found:
         raise ReportError(f"no trial has ended in {', '.join(names)}; resume the run, then report")
     known = sorted({label for study in found for label in study.labels})
-    if baseline != "static" and all(study.baseline is None for study in found):
+    if baseline not in (None, STATIC) and all(study.baseline is None for study in found):
         raise ReportError(f"baseline {baseline!r} is in none of the runs; choose one of: {', '.join(known)}")
     return tuple(found)
 
 
-def _study(name: str, runs: Sequence[Run], baseline: str) -> Study:
+def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
     trials = pd.concat(
         [run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True
     )
     setup: Mapping[str, Any] = runs[0].manifest["experiment"]
     labels = _ordered(trials["label"], (_label(policy) for policy in setup.get("policies") or ()))
-    base = _baseline(trials, baseline)
+    base = _baseline(trials, baseline or setup.get("baseline") or STATIC)
     if base is not None:
         labels = (base, *(label for label in labels if label != base))
     return Study(

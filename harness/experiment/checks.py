@@ -33,7 +33,10 @@ def faults(experiment: Experiment) -> Iterator[Problem]:
     members = Counter(member.name for guest in experiment.guests for member in guest.members())
     if twice := [name for name, times in members.items() if times > 1]:
         yield ("guests",), f"{twice[0]} is the name of two guests once they are counted out; rename one kind"
-    yield from _repeated("policies", "label", [choice.label for choice in experiment.policies])
+    labels = [choice.label for choice in experiment.policies]
+    yield from _repeated("policies", "label", labels)
+    if experiment.baseline is not None and experiment.baseline not in labels:
+        yield ("baseline",), f"no policy has the label {experiment.baseline}; {instead(experiment.baseline, labels)}"
     yield from _repeated("shadows", "label", [choice.label for choice in experiment.shadows])
     yield from _repeated("signals", "name", [signal.name for signal in experiment.signals])
     for what in ("min_mib", "initial_mib"):

@@ -18,7 +18,9 @@ from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workloa
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
-Figure = Literal["solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling"]
+Figure = Literal[
+    "solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling", "twins"
+]
 """Figures that a report draws only where an experiment asks for them."""
 
 
@@ -63,6 +65,8 @@ class Experiment(Model):
     name: Name
     claim: str = ""
     """What it is to show or refute, in a sentence."""
+    baseline: Label | None = None
+    """The policy that the report compares the others with; None: `static`."""
     loses_at_most: Margin | None = None
     """What the claim allows guests to lose; the report then judges that."""
     pool_mib: MiB
@@ -125,7 +129,7 @@ class Experiment(Model):
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
-        unsaid = {key for key in ("machine", "loses_at_most") if not getattr(self, key)}
+        unsaid = {key for key in ("machine", "baseline", "loses_at_most") if not getattr(self, key)}
         plain = self.model_dump(mode="json", by_alias=True, exclude=unsaid)
         if self.sweep is not None:
             plain["sweep"] = self.sweep.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

@@ -15,6 +15,7 @@ from reports.special import (
     solver,
     states,
     swap_weight,
+    twins,
 )
 from reports.special.verdict import Special
 
@@ -28,6 +29,7 @@ KINDS: Mapping[str, Callable[[Findings], Special]] = {
     "bandwidth": bandwidth.special,
     "fairness": fairness.special,
     "scaling": scaling.special,
+    "twins": twins.special,
 }
 """Name in the experiment → what makes it. A name that this version does not know is left out."""
 

@@ -209,7 +209,11 @@ def test_an_experiment_cannot_be_changed_after_loading(tmp_path: Path) -> None:
         ),
         ("duration_s: 30", "duration_s: 30\nmachine: {cpu: 0}", "small.yml:14: machine.cpu: input should be greater"),
         ("guests:", "guests: 3\nothers:", "small.yml:3: guests: must be a list, and is 3"),
-        ("policies:", "policies: []\nclaim: none\nunknown:", "small.yml:12: unknown: unknown key; known: claim, "),
+        (
+            "policies:",
+            "policies: []\nclaim: none\nunknown:",
+            "small.yml:12: unknown: unknown key; known: baseline, claim, ",
+        ),
     ],
 )
 def test_a_mistake_is_named_by_file_line_key_and_remedy(tmp_path: Path, old: str, new: str, said: str) -> None:

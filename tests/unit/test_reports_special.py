@@ -19,7 +19,7 @@ from reports.findings import Findings
 from reports.special import KINDS, asked, knee, pareto, scaling, states
 from reports.special.bruteforce import divided, divisions
 from reports.special.measure import falls_below
-from reports.special.verdict import Claim
+from reports.special.verdict import Claim, Special
 from reports.study import studies
 from tests.unit import synthetic_run as synthetic
 
@@ -158,6 +158,45 @@ def test_a_margin_for_some_guests_leaves_the_question_who_is_better(tmp_path: Pa
     assert "g2 lost at most 40 %" in margin
     assert "g1" not in margin
     assert "as far as being better than static supports it" in better
+
+
+def twins(tmp_path: Path, gain: float, **changes: object) -> Special:
+    """The verdict on g1 and a g2 with the same work, of which each does what the gain says."""
+    experiment = json.loads(json.dumps(synthetic.manifest()["experiment"])) | {"figures": ["twins"]}
+    given: dict[str, object] = {"gains": {"static": (1.0, 1.0)}, "blocks": 5} | changes
+    folder = synthetic.write_run(tmp_path, experiment=experiment, **given).path  # type: ignore[arg-type]
+    trials = folder / "trials.csv"
+    rows = pd.read_csv(trials, keep_default_na=False)
+    rows["value"] = pd.to_numeric(rows["value"])
+    one, other = rows["guest"] == "g1", rows["guest"] == "g2"
+    for column in ("workload", "metric", "unit", "better"):
+        rows.loc[other, column] = rows.loc[one, column].to_numpy()
+    rows.loc[other, "value"] = rows.loc[one, "value"].to_numpy() / gain
+    rows.to_csv(trials, index=False)
+    (special,) = asked(findings(folder))
+    return special
+
+
+@pytest.mark.parametrize(("gain", "claim"), [(0.96, Claim.SUPPORTED), (1.04, Claim.NOT_SUPPORTED)])
+def test_twins_are_held_against_one_another_within_a_trial(tmp_path: Path, gain: float, claim: Claim) -> None:
+    special = twins(tmp_path / "run", gain)
+    assert special.claim is claim
+    assert f"g1 does {gain:.2f}\N{MULTIPLICATION SIGN}" in special.reason
+    assert special.frames["twins"]["ratio"].tolist() == pytest.approx([gain], rel=1e-6)
+
+
+def test_twins_of_few_blocks_or_without_any_cannot_be_judged(tmp_path: Path) -> None:
+    assert twins(tmp_path / "run", 0.96, blocks=4).claim is Claim.OPEN
+    experiment = dict(synthetic.manifest()["experiment"]) | {"figures": ["twins"]}  # type: ignore[call-overload]
+    (none,) = asked(findings(synthetic.write_run(tmp_path / "none", experiment=experiment).path))
+    assert none.verdict == "Cannot be judged: no two guests do the same work."
+
+
+def test_an_experiment_names_the_policy_that_the_others_are_compared_with(tmp_path: Path) -> None:
+    experiment = dict(synthetic.manifest()["experiment"]) | {"baseline": "two-state"}  # type: ignore[call-overload]
+    folder = synthetic.write_run(tmp_path / "run", experiment=experiment).path
+    assert studies([folder])[0].baseline == "two-state"
+    assert studies([folder], "static")[0].baseline == "static"
 
 
 def test_brute_force_divides_as_water_filling_does() -> None:
