@@ -35,7 +35,7 @@ class Host(Protocol):
     """Who carries plans out."""
 
     def apply(self, plan: Plan) -> Outcome:
-        """Set the targets of a plan, in its order, and then its caps."""
+        """Set the targets of a plan, in its order, and its caps."""
         ...
 
     def renew_lease(self) -> None:

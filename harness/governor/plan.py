@@ -40,7 +40,7 @@ class Plan:
     held: Mapping[str, str]
     caps_kib: Mapping[str, int] = field(default_factory=dict)
     """The most that guests may have that do not follow, whatever their targets; the next target of one lifts its cap.
-    To be set after the targets.
+    To be set with the targets.
     """
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.experiment.config import load_experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.plan import Trial
 from harness.experiment.workloads import WORKLOADS, load_workloads
 from harness.records import read_run
 from harness.simulator import runner
@@ -76,6 +78,28 @@ def test_a_simulated_run_is_read_and_reported_like_a_real_one(tmp_path: Path) ->
     assert set(found.trials["status"]) == {"ok"}
     assert len(found.samples) == 24 * 45 * 3
     assert found.changed_files == {}
+
+
+def test_trials_leave_nothing_to_collect_since_nothing_is_collected_meanwhile(tmp_path: Path) -> None:
+    def cycles(duration_s: int) -> int:
+        folder = tmp_path / str(duration_s)
+        folder.mkdir()
+        text = EXPERIMENT.split("sweep:")[0].replace("duration_s: 90", f"duration_s: {duration_s}")
+        experiment = load_experiment(write(folder, text.replace("repetitions: 2", "repetitions: 1")))
+        left = []
+
+        def one_by_one(work: Callable[[runner.Task], Trial], tasks: Sequence[runner.Task]) -> Iterator[Trial]:
+            for task in tasks:
+                gc.collect()
+                yield work(task)
+                left.append(gc.collect())
+
+        runner.simulate(experiment, folder, load_machine(), one_by_one, lambda *_: None)
+        return sum(left)
+
+    cycles(20)  # what is made once and kept
+    assert cycles(400) - cycles(40) < 180, "less than one object a tick, of 180 ticks more of six policies"
+    assert gc.isenabled()
 
 
 def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:

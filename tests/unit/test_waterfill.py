@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
+from harness.policies import waterfill as waterfill_module
 from harness.policies.waterfill import waterfill
 from harness.view import FloatArray
 
@@ -49,6 +50,16 @@ def test_guests_inside_their_bounds_share_one_level_to_the_kib(pool: Pool) -> No
     wanted = np.clip(base + weight * filling.level, lo, hi)
     if lo.sum() <= total <= hi.sum():
         np.testing.assert_allclose(filling.targets_kib, wanted, atol=1.001)
+
+
+@given(pools())
+def test_plain_numbers_and_arrays_give_the_same(pool: Pool) -> None:
+    few = waterfill(*pool)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waterfill_module, "FEW", 0)
+        many = waterfill(*pool)
+    assert few.level == pytest.approx(many.level, rel=1e-9, abs=1e-9)
+    np.testing.assert_allclose(few.targets_kib, many.targets_kib, atol=1)  # a remainder of one half falls either way
 
 
 @given(pools(), st.randoms(use_true_random=False))
