@@ -69,6 +69,7 @@ class HostView:
     stall_full: FloatArray = field(default_factory=unknown)
     age_s: FloatArray = field(default_factory=unknown)
     active_kib: FloatArray = field(default_factory=unknown)
+    shmem_kib: FloatArray = field(default_factory=unknown)
     paused: FloatArray = field(default_factory=unknown)
     """Above 0: Xen lets the guest not run; 0: it does."""
     page_ages: tuple[Curve | None, ...] = ()
@@ -115,6 +116,11 @@ class HostView:
     def used_kib(self) -> FloatArray:
         """MemTotal - MemFree - Buffers - Cached; NaN where unknown or contradictory."""
         return self._derive("used", lambda: self.mem_total_kib - self.mem_free_kib - self.buffers_kib - self.cached_kib)
+
+    @property
+    def used_with_shared_kib(self) -> FloatArray:
+        """Used memory and Shmem, which Linux counts as cached though nothing but swap could free it; NaN likewise."""
+        return self._derive("used_with_shared", lambda: self.used_kib + self.shmem_kib)
 
     @property
     def swap_used_kib(self) -> FloatArray:

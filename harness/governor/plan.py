@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,7 @@ from harness.policies.base import Allocation
 from harness.view import HostView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One target to set."""
 
     guest: str
@@ -128,8 +128,8 @@ class Governor:
                 view.paused, view.age_s, view.stall_some, view.swap_in_kib_s, view.swap_out_kib_s,
             )
         )  # fmt: skip
-        for name, cause, *figures in zip(view.names, causes, *told, strict=True):
-            current, total, available, low, high, paused, age_s, stall, swap_in, swap_out = figures
+        guests = zip(view.names, causes, *told, strict=True)
+        for name, cause, current, total, available, low, high, paused, age_s, stall, swap_in, swap_out in guests:
             movement, part = self._movement(name), cause is None
             wish = next(asked) if part else current
             least, most = bounds_kib(current, total, available, low, high, self.limits)

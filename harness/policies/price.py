@@ -19,7 +19,12 @@ from harness.view import FloatArray, HostView
 
 PRECISION = 1e-14
 """Of λ, relative: far below a KiB of any target."""
-ACTIVE = {"used": "used_kib", "touched": "active_kib", "committed": "committed_kib"}
+ACTIVE = {
+    "used": "used_kib",
+    "used-with-shared": "used_with_shared_kib",
+    "touched": "active_kib",
+    "committed": "committed_kib",
+}
 """Which column of the view A is."""
 
 
@@ -35,10 +40,11 @@ class PriceParams(Params):
         le=10,
         description="ε, 0 to 10: how much swap in use raises the price; 0.2 as in the proposal",
     )
-    active: Literal["used", "touched", "committed"] = Field(
+    active: Literal["used", "used-with-shared", "touched", "committed"] = Field(
         default="used",
-        description="what A is: used memory (MemTotal - MemFree - Buffers - Cached); active_kib, what was touched; or "
-        "committed_kib, which unlike both does not shrink with what the guest has",
+        description="what A is: used memory (MemTotal - MemFree - Buffers - Cached); that and Shmem, which is in "
+        "Cached but no cache, as the buffers of PostgreSQL; active_kib, what was touched; or committed_kib, which "
+        "unlike these does not shrink with what the guest has",
     )
     swap_smoothing_s: float = Field(
         default=10.0,

@@ -31,7 +31,7 @@ SAMPLE_COLUMNS: Mapping[str, str] = {
     "mem_available_kib": "float", "buffers_kib": "float", "cached_kib": "float", "committed_kib": "float",
     "swap_total_kib": "float", "swap_free_kib": "float", "swap_in_kib_s": "float", "swap_out_kib_s": "float",
     "refault_kib_s": "float", "major_faults_s": "float", "stall_some": "float", "stall_full": "float",
-    "active_kib": "float", "state": "str",
+    "active_kib": "float", "shmem_kib": "float", "state": "str",
 }  # fmt: skip
 """`samples.csv`: one row a tick and guest: what the arbiter knew, what Xen had given, and the state it was in.
 

@@ -67,7 +67,7 @@ def read_run(path: Path) -> Run:
         path=path,
         manifest=folder.manifest,
         trials=trials,
-        samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS), ended),
+        samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS, later=("shmem_kib",)), ended),
         events=_of(events, ended),
         changed_files=folder.changed_files(),
     )

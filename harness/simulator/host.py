@@ -50,7 +50,7 @@ SAID = (
     "stall_some", "stall_full",
 )  # fmt: skip
 """Columns of the view that the guest itself tells, in the order of `Member.said`."""
-COLUMNS = ("current_kib", "paused", "min_kib", "max_kib", "shares", "age_s", *SAID)
+COLUMNS = ("current_kib", "paused", "min_kib", "max_kib", "shares", "age_s", "shmem_kib", *SAID)
 
 
 @dataclass(slots=True)
@@ -109,7 +109,8 @@ class SimulatedHost:
         """One guest's part of a view: what Xen says of it, what it was promised, and what it said itself."""
         manner, guest = member.manner, member.guest
         size, paused = (round(guest.current_kib), manner.paused) if manner.there else (math.nan, math.nan)
-        return (size, paused, member.min_kib, guest.max_kib, member.shares, self.time_s - member.said_s, *member.said)
+        age_s, shmem = self.time_s - member.said_s, 0.0
+        return (size, paused, member.min_kib, guest.max_kib, member.shares, age_s, shmem, *member.said)
 
     def apply(self, plan: Plan) -> Outcome:
         """Tell the balloons their targets, and Xen its caps; whether they follow is up to the guests."""

@@ -39,6 +39,7 @@ class Sample:
     mem_available_kib: float = UNKNOWN
     buffers_kib: float = UNKNOWN
     cached_kib: float = UNKNOWN
+    shmem_kib: float = UNKNOWN
     committed_kib: float = UNKNOWN
     swap_total_kib: float = UNKNOWN
     swap_free_kib: float = UNKNOWN
@@ -98,6 +99,7 @@ _PLAIN = {
     b"MemAvailable": "mem_available_kib",
     b"Buffers": "buffers_kib",
     b"Cached": "cached_kib",
+    b"Shmem": "shmem_kib",
     b"Committed_AS": "committed_kib",
     b"SwapTotal": "swap_total_kib",
     b"SwapFree": "swap_free_kib",

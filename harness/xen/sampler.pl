@@ -28,7 +28,7 @@ my $balloon = '/sys/devices/system/xen_memory/xen_memory0';
 my @files = (
     [
         '/proc/meminfo',
-        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Committed_AS|SwapTotal|SwapFree|SwapCached): +(\d+)/m,
+        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Shmem|Committed_AS|SwapTotal|SwapFree|SwapCached): +(\d+)/m,
     ],
     [
         '/proc/vmstat',

@@ -63,6 +63,7 @@ _FROM_SAMPLE = (
     "mem_available_kib",
     "buffers_kib",
     "cached_kib",
+    "shmem_kib",
     "committed_kib",
     "swap_total_kib",
     "swap_free_kib",

@@ -166,6 +166,9 @@ def test_the_sampler_keeps_talking_and_forks_nothing(lived: Lived) -> None:
         assert client.age_s(time.monotonic()) < 3
         # Twenty samples later: `sleep`, the second `grep`, and what the kernel itself started.
         assert int(said[3]) - int(said[1]) < 10
+        lived.ask("g1", "dd if=/dev/zero of=/run/shared bs=1M count=8 && sleep 2")
+        assert client.newest.sample.shmem_kib - first.shmem_kib >= 8 * 1024
+        lived.ask("g1", "rm", "/run/shared")
 
 
 @contextmanager

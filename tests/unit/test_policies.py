@@ -90,6 +90,19 @@ def test_what_was_touched_can_stand_for_what_is_used() -> None:
     assert in_mib(make("price", {"active": "touched"}).decide(view).targets_kib) == [505, 295]
 
 
+@pytest.mark.parametrize(("active", "targets"), [("used", [430, 370]), ("used-with-shared", [505, 295])])
+def test_shared_memory_is_cache_unless_it_is_asked_to_count(active: str, targets: list[float]) -> None:
+    view = make_view([400, 400], pool=800, used=[180, 100], swap_fill=[0, 0], shmem_kib=np.array([200.0, 0.0]) * MIB)
+    said = make("price", {"active": active}).decide(view)
+    assert in_mib(said.targets_kib) == targets, "0.75·A + (800 - 0.75·Σ A)/2"
+
+
+def test_a_guest_that_does_not_tell_its_shared_memory_is_held_where_that_counts() -> None:
+    view = make_view([400, 400], pool=800, used=[180, 100], swap_fill=[0, 0])
+    said = make("price", {"active": "used-with-shared"}).decide(view)
+    assert said.reasons[0] == "held at 400 MiB: its used_with_shared_kib is not known"
+
+
 def oscillating(current: float, used: tuple[float, float] = (700, 100)) -> HostView:
     """The oscillation trap of docs/policies.md in a pool of 1000 MiB: what guest 1 lacks is in swap and read back."""
     swapped = max(0.0, used[0] - current) / 1000

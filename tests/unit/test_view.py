@@ -47,6 +47,9 @@ def test_the_view_of_the_contract_is_read() -> None:
     assert view.used_kib[0] == 325000 - 9000 - 4000 - 52000
     assert view.swap_fill[0] == pytest.approx((524288 - 520000) / 524288)
     assert np.isnan(view.active_kib[0])
+    assert np.isnan(view.used_with_shared_kib[0])
+    shared = HostView.from_json(view_json({**GUEST, "shmem_kib": 1200}))
+    assert shared.used_with_shared_kib[0] == shared.used_kib[0] + 1200
 
 
 def test_absent_and_null_are_unknown_and_never_zero() -> None:
