@@ -192,7 +192,7 @@ def test_a_parameter_has_its_unit_and_range_once(ballast: Ballast) -> None:
     assert (smoothing["unit"], smoothing["range"], smoothing["min"], smoothing["max"]) == ("s", "0 to 3600", 0, 3600)
     assert smoothing["description"].startswith("exponential average")
     assert tax["description"].startswith("τ: how much dearer")
-    assert by_name["active"]["choices"] == ["used", "touched", "committed"]
+    assert by_name["active"]["choices"] == ["used", "used-with-shared", "touched", "committed"]
 
 
 def test_every_policy_workload_and_experiment_can_be_shown_to_a_person(ballast: Ballast) -> None:
