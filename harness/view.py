@@ -279,7 +279,9 @@ def _column_of_json(name: str, lacks: bool, column: FloatArray) -> list[float | 
         return [None if math.isnan(value) else _json_of(name, value) for value in values]
     if name == "paused":
         return [value > 0 for value in values]
-    return list(map(round, values)) if name.endswith("_kib") else list(values)
+    if name.endswith("_kib"):
+        values = np.rint(column).astype(np.int64).tolist()
+    return list(values)
 
 
 def _json_of(name: str, value: float) -> float | int | bool:

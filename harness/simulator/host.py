@@ -36,9 +36,6 @@ class Member:
     cap_kib: float = math.inf
     """The most that Xen lets it have, until its next target."""
     said: tuple[float, ...] = ()
-    sizes: tuple[float, ...] = ()
-    """The first of `said`, and what they follow from."""
-    causes: tuple[object, ...] = ()
     said_s: float = -math.inf
     counters: tuple[float, ...] = (0.0,) * 5
     seen_s: float = 0.0
@@ -50,7 +47,6 @@ SAID = (
     "stall_some", "stall_full",
 )  # fmt: skip
 """Columns of the view that the guest itself tells, in the order of `Member.said`."""
-COLUMNS = ("current_kib", "paused", "min_kib", "max_kib", "shares", "age_s", "shmem_kib", *SAID)
 
 
 @dataclass(slots=True)
@@ -89,8 +85,9 @@ class SimulatedHost:
     def view(self) -> HostView:
         """What guests have said and Xen sees now."""
         members, experiment = self.members, self.experiment
-        table = np.array([self._row(member) for member in members]).reshape(len(members), len(COLUMNS)).T
-        columns: dict[str, Any] = dict(zip(COLUMNS, table, strict=True))
+        said = np.array([member.said for member in members]).reshape(len(members), len(SAID)).T
+        there = [member.guest.current_kib if member.manner.there else math.nan for member in members]
+        columns: dict[str, Any] = dict(zip(SAID, said, strict=True))
         if (window := window_s(experiment.signals)) is not None:
             columns["page_ages"], columns["active_kib"] = signals.known([one.guest for one in members], window)
         if traces_swap(experiment.signals):
@@ -102,15 +99,15 @@ class SimulatedHost:
             free_kib=math.floor(self.free_kib),
             reserve_kib=experiment.reserve_mib * MIB,
             names=self._names,
+            current_kib=np.round(np.array(there)),
+            min_kib=np.array([member.min_kib for member in members]),
+            max_kib=np.array([member.guest.max_kib for member in members]),
+            shares=np.array([member.shares for member in members]),
+            paused=np.array([float(member.manner.paused) if member.manner.there else math.nan for member in members]),
+            age_s=np.array([self.time_s - member.said_s for member in members]),
+            shmem_kib=np.zeros(len(members)),
             **columns,
         )
-
-    def _row(self, member: Member) -> tuple[float, ...]:
-        """One guest's part of a view: what Xen says of it, what it was promised, and what it said itself."""
-        manner, guest = member.manner, member.guest
-        size, paused = (round(guest.current_kib), manner.paused) if manner.there else (math.nan, math.nan)
-        age_s, shmem = self.time_s - member.said_s, 0.0
-        return (size, paused, member.min_kib, guest.max_kib, member.shares, age_s, shmem, *member.said)
 
     def apply(self, plan: Plan) -> Outcome:
         """Tell the balloons their targets, and Xen its caps; whether they follow is up to the guests."""
@@ -185,25 +182,12 @@ def _tell(member: Member, now_s: float) -> None:
     rates: tuple[float, ...] = (0.0,) * 5
     if passed_s > 0 and counters != member.counters:
         rates = tuple((new - old) / passed_s for new, old in zip(counters, member.counters, strict=True))
+    total, cached, lie = guest.mem_total_kib, guest.cached_kib, member.manner.exaggerates
+    used = guest.used_kib if lie == 1 else min(guest.used_kib * lie, total - cached - BUFFERS_KIB)
     stall = min(1.0, rates[4])
-    member.said = (*_sizes(member), *rates[:4], stall, stall)
-    member.said_s, member.counters, member.seen_s = now_s, counters, now_s
-
-
-def _sizes(member: Member) -> tuple[float, ...]:
-    """The sizes that the guest tells of itself; the last ones as long as nothing that they follow from has changed."""
-    guest, lie = member.guest, member.manner.exaggerates
-    causes = (
-        guest, lie, guest.load, guest.current_kib, guest.footprint_kib, guest.swapped_kib, guest.cold_out_kib,
-        guest.slots_kib, guest.cached_kib,
+    member.said = (
+        round(total), round(max(0.0, total - used - cached - BUFFERS_KIB)), round(guest.available_kib), BUFFERS_KIB,
+        round(cached), round(guest.committed_kib * lie), guest.swap_kib, round(guest.swap_kib - guest.slots_kib),
+        *rates[:4], stall, stall,
     )  # fmt: skip
-    if causes != member.causes:
-        total, cached = guest.mem_total_kib, guest.cached_kib
-        used = guest.used_kib if lie == 1 else min(guest.used_kib * lie, total - cached - BUFFERS_KIB)
-        member.causes = causes
-        member.sizes = (
-            round(total), round(max(0.0, total - used - cached - BUFFERS_KIB)), round(guest.available_kib),
-            BUFFERS_KIB, round(cached), round(guest.committed_kib * lie), guest.swap_kib,
-            round(guest.swap_kib - guest.slots_kib),
-        )  # fmt: skip
-    return member.sizes
+    member.said_s, member.counters, member.seen_s = now_s, counters, now_s
