@@ -36,6 +36,7 @@ SETTLE_S = 60.0
 GRACE_S = 60.0
 """After the trial's time: a guest that thrashes needs it to say how it fared."""
 STOP_S = 10.0
+LAST_SAMPLE_S = 10.0
 KILLED = 137
 COUNTERS = {
     "major_faults": "major_faults",
@@ -92,6 +93,7 @@ class LiveTrial:
                 stack.callback(self._stop_work)
                 self._start_work()
                 self._balance(connection.source, connection.host, self.trial.policy.make())
+                self._hear_out()
                 return [row for work in self._works for row in self._rows(work)]
         except (TrialError, HostError, ConnectionFailed) as error:
             self.writer.event("trial_failed", detail=str(error))
@@ -177,6 +179,15 @@ class LiveTrial:
         for work in self._works:
             if work.process and not work.process.ended:
                 work.fault = f"it had not ended after {self._limit_s(work):.0f} s"
+
+    def _hear_out(self) -> None:
+        """Where work has failed, wait for what its guest says of the time after: it tells whether memory was short."""
+        end_s = time.monotonic() + LAST_SAMPLE_S
+        for work in self._works:
+            process = work.process
+            if process is not None and process.ended_s is not None and process.exit_status != 0:
+                taken_s = process.ended_s + work.client.period_s  # what arrives sooner can have been taken before
+                work.client.wait_for_sample(max(0.0, end_s - time.monotonic()), after_s=taken_s)
 
     def _stop_work(self) -> None:
         """Whatever ends the trial, no workload of it goes on in a guest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -116,10 +117,10 @@ class GuestClient:
         newest = self.newest
         return UNKNOWN if newest is None else max(0.0, now_s - newest.arrived_s)
 
-    def wait_for_sample(self, timeout_s: float) -> bool:
-        """Wait until there is a sample; whether there is."""
+    def wait_for_sample(self, timeout_s: float, *, after_s: float = -math.inf) -> bool:
+        """Wait until there is a sample that arrived after a moment of the controller's clock; whether there is."""
         with self._news:
-            return self._news.wait_for(lambda: bool(self._received), timeout_s)
+            return self._news.wait_for(lambda: self.newest is not None and self.newest.arrived_s > after_s, timeout_s)
 
     def run(self, argv: Sequence[str]) -> RemoteProcess:
         """Start a command in the guest, next to the sampler.

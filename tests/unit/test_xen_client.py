@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_a_client_keeps_the_newest_two_samples_of_the_same_boot_and_tells_of_reb
     guest._receive(b"B1 seq=0 mono_ms=100 oom_kill=0")
     assert guest.previous is None
     assert [event for event, _ in told] == ["oom_kill", "rebooted"]
+
+
+def test_one_can_wait_for_a_sample_that_is_younger_than_a_moment() -> None:
+    guest = client()
+    guest._receive(b"B1 seq=0 mono_ms=5000")
+    assert guest.newest
+    arrived_s = guest.newest.arrived_s
+    assert guest.wait_for_sample(0)
+    assert not guest.wait_for_sample(0.02, after_s=arrived_s)
+    later = threading.Timer(0.05, guest._receive, [b"B1 seq=1 mono_ms=6000"])
+    later.start()
+    assert guest.wait_for_sample(10, after_s=arrived_s)
+    later.join()
 
 
 def test_a_guest_that_should_tell_ages_and_does_not_is_told_of_once() -> None:
