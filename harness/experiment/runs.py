@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.experiment.config import Experiment
 from harness.experiment.manifest import manifest, source
-from harness.records import RecordsError, RunFolder, read_run
+from harness.records import RecordsError, RunFolder, read_trials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def open_run(experiment: Experiment, out: Path, backend: str, told: Callable[[],
 
 def failed_trials(folder: RunFolder) -> int:
     """How many trials of a run have a guest that is not ok."""
-    trials = read_run(folder.path).trials
+    trials = read_trials(folder.path)
     return int(trials.loc[trials.status != "ok", ["block", "order"]].drop_duplicates().shape[0])
 
 

@@ -17,7 +17,7 @@ from harness.records.columns import (
 )
 from harness.records.decision import decision_record, tick_record
 from harness.records.folder import RunFolder, write_whole
-from harness.records.reader import Run, read_decisions, read_run
+from harness.records.reader import Run, read_decisions, read_run, read_trials
 from harness.records.replayed import REPLAY, read_first_block, replay_rows
 from harness.records.trial import TrialWriter
 
@@ -39,6 +39,7 @@ __all__ = [
     "read_decisions",
     "read_first_block",
     "read_run",
+    "read_trials",
     "replay_rows",
     "tick_record",
     "write_whole",

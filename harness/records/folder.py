@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp
 
@@ -25,6 +25,8 @@ MANIFEST = "manifest.json"
 DONE = "done"
 LOCK = ".lock"
 TEMPORARY = ".new"
+PIECE = 1 << 20
+"""Bytes that are copied at once."""
 
 
 def header(columns: Mapping[str, str]) -> str:
@@ -126,6 +128,11 @@ class RunFolder:
 
         Copies all of them, so a run of hundreds of short trials should commit once in a while, not after each.
         """
+        self._rebuild()
+
+    def _rebuild(self) -> dict[str, str]:
+        """`commit`, and return the SHA-256 of every file that was written or read for it, by its name in the run."""
+        digests: dict[str, str] = {}
         with self._lock():
             if not self.resumable:
                 raise RecordsError(
@@ -134,12 +141,13 @@ class RunFolder:
             done = self._done()
             for name, head in RUN_FILES.items():
                 with _replacing(self.path / name) as file:
+                    whole = hashlib.sha256(head.encode())
                     file.write(head.encode())
                     for trial in done:
-                        body = (trial / name).read_bytes()
-                        if not body.startswith(head.encode()):
-                            raise RecordsError(f"{trial / name} is damaged; delete {trial} to have the trial run again")
-                        file.write(body[len(head.encode()) :])
+                        part = trial / name
+                        digests[part.relative_to(self.path).as_posix()] = _append(file, whole, part, head.encode())
+                digests[name] = whole.hexdigest()
+        return digests
 
     def update_manifest(self, changes: Mapping[str, Any]) -> RunFolder:
         """Write the manifest with these top-level keys changed; returns the folder with the new one."""
@@ -149,11 +157,11 @@ class RunFolder:
 
     def seal(self) -> RunFolder:
         """End the run: commit, and record the end and the SHA-256 of every file of the run in the manifest."""
-        self.commit()
-        files = {name: sha256(self.path / name) for name in sorted(RUN_FILES)}
-        for path in sorted(self.path.glob("trials/*/*")):
-            if path.is_file():
-                files[path.relative_to(self.path).as_posix()] = sha256(path)
+        files = self._rebuild()
+        others = (path for path in self.path.glob("trials/*/*") if path.is_file())
+        named = {path.relative_to(self.path).as_posix(): path for path in others}
+        files |= {name: sha256(path) for name, path in named.items() if name not in files}
+        files = dict(sorted(files.items()))
         return self.update_manifest({"finished_utc": Stamp.now().utc, "files": files})
 
     def changed_files(self) -> dict[str, str]:
@@ -199,6 +207,22 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _append(file: BinaryIO, whole: hashlib._Hash, part: Path, head: bytes) -> str:
+    """Copy a trial's file without its header to the run's, piece by piece: a long trial does not fit into memory.
+
+    Returns the SHA-256 of the trial's file; `whole` takes in what was copied.
+    """
+    with part.open("rb") as source:
+        if source.read(len(head)) != head:
+            raise RecordsError(f"{part} is damaged; delete {part.parent} to have the trial run again")
+        own = hashlib.sha256(head)
+        while piece := source.read(PIECE):
+            for digest in (own, whole):
+                digest.update(piece)
+            file.write(piece)
+    return own.hexdigest()
 
 
 def write_whole(path: Path, text: str) -> None:

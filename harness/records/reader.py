@@ -52,7 +52,7 @@ def read_run(path: Path) -> Run:
 
     """
     folder = RunFolder.open(path)
-    trials = read_table(path / "trials.csv", TRIAL_COLUMNS, later=LATER)
+    trials = read_trials(path)
     ended = folder.committed()
     events = pd.DataFrame(list(read_lines(path / "events.jsonl")), columns=list(EVENT_COLUMNS))
     texts = [name for name, kind in EVENT_COLUMNS.items() if kind == "str"]
@@ -71,6 +71,16 @@ def read_run(path: Path) -> Run:
         events=_of(events, ended),
         changed_files=folder.changed_files(),
     )
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """Read the results of the run in a folder without anything else of it.
+
+    Raises:
+        RecordsError: as `read_run`.
+
+    """
+    return read_table(path / "trials.csv", TRIAL_COLUMNS, later=LATER)
 
 
 def read_decisions(path: Path) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,9 @@ SEEN = ("age_s", "current_kib")
 SEEN_TOO = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("target_kib") + 1 : -1]
 """The figures that a sample has of a guest's view, before and after what was decided about it."""
 
+BUFFER = 1 << 20
+"""Bytes of a file that may wait where not every tick is on its way to the disk before the next one."""
+
 
 class TrialWriter:
     """Writes one trial into its own folder; `finish` makes it part of the run.
@@ -177,7 +180,7 @@ class TrialWriter:
         return ticks
 
     def _file(self, name: str) -> BinaryIO:
-        file = self._closing.enter_context((self._path / name).open("xb"))
+        file = self._closing.enter_context((self._path / name).open("xb", -1 if self._at_once else BUFFER))
         file.write(_encoded(RUN_FILES[name]))
         return file
 
