@@ -25,11 +25,6 @@ def special(found: Findings) -> Special:
     table = compared(pairs, study)
     if not len(table):
         return Special(claim=Claim.OPEN, reason="no two guests do the same work.", blocks=[])
-    alike = table[table["alike"]]
-    enough = len(alike) > 0 and alike["n"].min() >= ENOUGH
-    slower = bool((alike["high"] < 1).all()) if enough else None
-    if enough and not slower and not (alike["low"] > 1).any():
-        slower = None
     first, second = table.iloc[0]["first"], table.iloc[0]["second"]
     each = [
         f"{words.times(row['ratio'])} {words.interval(row['low'], row['high'])}{words.at_level(row['level'])} "
@@ -56,7 +51,7 @@ def special(found: Findings) -> Special:
         container.legend(loc="outside lower center", ncols=2)
 
     return Special(
-        claim=judged(slower),
+        claim=judged(_slower(table[table["alike"]])),
         reason=reason,
         blocks=[
             Picture(
@@ -87,6 +82,15 @@ def special(found: Findings) -> Special:
         ],
         frames={"twins": table.assign(experiment=study.name, backend=study.backend)},
     )
+
+
+def _slower(alike: pd.DataFrame) -> bool | None:
+    """Whether the first is slower wherever both have the same memory; None where blocks or intervals do not tell."""
+    if alike.empty or alike["n"].min() < ENOUGH:
+        return None
+    if (alike["high"] < 1).all():
+        return True
+    return False if (alike["low"] > 1).any() else None
 
 
 def compared(pairs: pd.DataFrame, study: Study) -> pd.DataFrame:
