@@ -1,11 +1,11 @@
-"""Runs pgbench's transactions, which are those of TPC-B, against a PostgreSQL of its own.
+"""Runs one of pgbench's own scripts against a PostgreSQL of its own: TPC-B's transactions, or looking accounts up.
 
 `prepare` makes the database once; a run works on it where it is, and leaves it as good as new but for the history. The
 server listens on a socket in the run's folder only.
 
-The result: `tps`, transactions per second, as the database itself counts them in its history; asked for at a pace, so
-that time is left over while memory is ample. Afterwards branches, tellers and history must agree on the money, and
-the history with what pgbench says it did.
+The result: `tps`, transactions per second, as the database itself counts them: in its history, or in its statistics where
+nothing is written. Asked for at a pace, time is left over while memory is ample. Afterwards branches, tellers and
+history must agree on the money, and the database with what pgbench says it did.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ import argparse
 import re
 import shutil
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from programs import CHECK_S, Failed, Program, ask, conclude, scratch, serving
+from programs import CHECK_S, POLL_S, Failed, Program, ask, conclude, scratch, serving
 from touching import Run
 
 USER = "postgres"
 PREPARE_S = 1800.0  # a slow guest, a large scale
 MONEY = "SELECT (SELECT sum(bbalance) FROM pgbench_branches), (SELECT sum(tbalance) FROM pgbench_tellers), "
 MONEY += "(SELECT coalesce(sum(delta), 0) FROM pgbench_history), (SELECT count(*) FROM pgbench_history)"
+LOOKUPS = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'pgbench_accounts'"
+WARM = "SELECT pg_prewarm('pgbench_accounts_pkey'), pg_prewarm('pgbench_accounts')"
+COUNTED_S = 10.0  # for what a connection did to reach the statistics; it tells them at least once a second
+TPC_B, SELECT = SCRIPTS = ("tpcb-like", "select-only")
 LAZY = ["-c", "listen_addresses=", "-c", "max_connections=40", "-c", "max_wal_size=256MB", "-c", "huge_pages=off"]
 
 
@@ -63,9 +68,13 @@ class Database:
             return False
         return True
 
-    def query(self, sql: str) -> list[str]:
+    def query(self, sql: str, timeout_s: float = CHECK_S) -> list[str]:
         """Return the first row."""
-        return ask(self.client("psql", "-qAt", "-F", " ", "-c", sql)).split()
+        return ask(self.client("psql", "-qAt", "-F", " ", "-c", sql), timeout_s=timeout_s).split()
+
+    def lookups(self) -> int:
+        """Return how many accounts were looked up since its statistics began."""
+        return int(self.query(LOOKUPS)[0])
 
     def create(self) -> None:
         """Make an empty cluster."""
@@ -83,7 +92,8 @@ def prepare(run: Run, data: str, scale: int) -> Mapping[str, float]:
         database.create()
         with serving(database.server(shared_mib=32), run, database.ready, signal.SIGINT):
             ask(database.client("pgbench", "-i", "-q", "-s", str(scale)), timeout_s=PREPARE_S)
-            ask(database.client("psql", "-c", "CHECKPOINT"), timeout_s=PREPARE_S)
+            for sql in ("CREATE EXTENSION pg_prewarm", "CHECKPOINT"):
+                database.query(sql, PREPARE_S)
     return {"scale": scale}
 
 
@@ -93,10 +103,13 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
         database = Database(arguments.data, folder)
         server = database.server(arguments.shared_mib)
         with serving(server, run, database.ready, signal.SIGQUIT):
-            before = database.query(MONEY)
+            if arguments.prewarm == "true":
+                database.query(WARM, max(CHECK_S, run.deadline_s - run.start_s))
+            before, looked_up = database.query(MONEY), database.lookups()
             started_s = run.elapsed_s
             left_s = max(1, round(run.deadline_s - run.start_s - started_s))
-            options = ["-n", "-M", "prepared", "-c", str(arguments.clients), "-T", str(left_s)]
+            options = ["-n", "-M", "prepared", "-b", arguments.script]
+            options += ["-c", str(arguments.clients), "-T", str(left_s)]
             pace = ["-R", str(arguments.tps)] if arguments.tps else []
             pgbench = Program(database.client("pgbench", *options, *pace), folder / "pgbench.log")
             status = pgbench.follow(run)
@@ -107,7 +120,11 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
             if status:
                 raise pgbench.failure()
             pgbench.end()
-            done = checked(before, database.query(MONEY), pgbench.said if status == 0 else "")
+            said = pgbench.said if status == 0 else ""
+            if arguments.script == SELECT:
+                done = counted(lambda: database.lookups() - looked_up, said)
+            else:
+                done = checked(before, database.query(MONEY), said)
     return {"tps": done / elapsed_s, "transactions": done, "elapsed_s": elapsed_s}
 
 
@@ -116,12 +133,30 @@ def checked(before: list[str], after: list[str], said: str) -> int:
     branches, tellers, history, rows = (int(new) - int(old) for new, old in zip(after, before))
     if not branches == tellers == history:
         raise Failed(f"branches have {branches}, tellers {tellers}, history {history}: money was made or lost")
-    claimed = re.search(r"transactions actually processed: (\d+)", said)
-    if claimed and int(claimed[1]) != rows:
-        raise Failed(f"pgbench says {claimed[1]} transactions, and the history has {rows}")
-    if not rows:
+    return agreed(claimed(said), rows, "history")
+
+
+def counted(lookups: Callable[[], int], said: str) -> int:
+    """Return how many accounts the database's statistics say were looked up, once they have all that pgbench claims."""
+    claim, until_s = claimed(said), time.monotonic() + COUNTED_S
+    while claim is not None and lookups() < claim and time.monotonic() < until_s:
+        time.sleep(POLL_S)
+    return agreed(claim, lookups(), "statistics")
+
+
+def claimed(said: str) -> int | None:
+    """Return how many transactions pgbench says it did; None when it was ended before it could say."""
+    found = re.search(r"transactions actually processed: (\d+)", said)
+    return int(found[1]) if found else None
+
+
+def agreed(claim: int | None, done: int, witness: str) -> int:
+    """Return what was done. Raises Failed when it is nothing, or not what pgbench claims."""
+    if claim is not None and claim != done:
+        raise Failed(f"pgbench says {claim} transactions, the {witness} {done}")
+    if not done:
         raise Failed("not one transaction was done")
-    return rows
+    return done
 
 
 def main() -> None:
@@ -131,6 +166,8 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--scale", type=int, default=1)
     parser.add_argument("--shared-mib", type=int, default=32)
+    parser.add_argument("--script", choices=SCRIPTS, default=TPC_B, help="of pgbench's own")
+    parser.add_argument("--prewarm", choices=("true", "false"), default="false", help="fill the buffers before")
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--tps", type=float, default=0.0, help="asked for; 0: as many as can be done")
     parser.add_argument("--duration-s", type=float, default=PREPARE_S)

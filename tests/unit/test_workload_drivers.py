@@ -197,11 +197,22 @@ def test_the_bank_of_pgbench_must_agree_on_the_money(driver: Driver) -> None:
     assert pgbench.checked(before, ["17", "17", "17", "4"], said) == 3
     for after, reason in [
         (["17", "16", "17", "4"], "money was made or lost"),
-        (["17", "17", "17", "5"], "pgbench says 3 transactions, and the history has 4"),
+        (["17", "17", "17", "5"], "pgbench says 3 transactions, the history 4"),
         (before, "pgbench says 3"),
     ]:
         with pytest.raises(import_module("programs").Failed, match=reason):
             pgbench.checked(before, after, said)
+
+
+def test_lookups_of_pgbench_are_counted_by_the_database(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    pgbench = driver("pgbench")
+    monkeypatch.setattr(pgbench, "COUNTED_S", 0.5)
+    said, late = "number of transactions actually processed: 30", iter((10, 20, 30, 30))
+    assert pgbench.counted(lambda: next(late), said) == 30
+    assert pgbench.counted(lambda: 12, "") == 12
+    for lookups, claims, reason in ((29, said, "the statistics 29"), (31, said, "statistics 31"), (0, "", "not one")):
+        with pytest.raises(import_module("programs").Failed, match=reason):
+            pgbench.counted(lambda lookups=lookups: lookups, claims)
 
 
 AB = """Document Path:          /1.html
