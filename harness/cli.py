@@ -7,6 +7,7 @@ import sys
 import typer
 
 from harness import cli_lab, cli_live, cli_replay, cli_show, cli_simulate, cli_trials
+from harness.compiled import CompileError
 from harness.experiment.document import ConfigError
 from harness.lab.image import LabError
 from harness.policies import PolicyError
@@ -26,6 +27,7 @@ USER_ERRORS = (
     HostError,
     ConnectionFailed,
     ClusterError,
+    CompileError,
 )
 
 app = typer.Typer(

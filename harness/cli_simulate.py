@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+import harness.compiled
 from harness.cli_show import console
 from harness.experiment.config import load_experiment
+from harness.lab.image import cache_root
 from harness.records import RecordsError, read_run, write_whole
 from harness.simulator import calibration, runner
 from harness.simulator.cluster import map_on_cluster
@@ -42,9 +44,14 @@ def simulate(
         str | None, typer.Option(metavar="HOST:PORT", help="of a Dask cluster that shares OUT (docs/cluster.md)")
     ] = None,
     machine: MachineOption = LAB,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="compile what works guest by guest first; for hundreds of guests, here only")
+    ] = False,
 ) -> None:
     """Run all trials of an experiment on the simulator; prints the run's folder. Goes on where it was stopped."""
     wanted, simulated = load_experiment(experiment), load_machine(machine)
+    if compiled:
+        _become_compiled()
     spread = runner.one_by_one if jobs == 1 else runner.in_processes(jobs)
     if scheduler is not None:
         spread, out = partial(map_on_cluster, scheduler), out.absolute()  # its workers are started elsewhere
@@ -71,6 +78,21 @@ def simulate(
     if done.failed:
         print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
         raise typer.Exit(SOME_TRIAL_FAILED)
+
+
+def _become_compiled() -> None:
+    """Begin this command anew with what is compiled of the present sources, unless that is what runs already."""
+    folder = harness.compiled.place(cache_root())
+    if os.environ.get(harness.compiled.ENVIRONMENT) == str(folder):
+        return
+    if not folder.exists():
+        harness.compiled.require()
+        print("compiling, once for these sources: about a minute", file=sys.stderr)
+        harness.compiled.build(cache_root())
+    sys.stdout.flush()
+    os.execve(
+        sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, harness.compiled.ENVIRONMENT: str(folder)}
+    )
 
 
 @app.command()

@@ -3,9 +3,9 @@
 `prepare` makes the database once; a run works on it where it is, and leaves it as good as new but for the history. The
 server listens on a socket in the run's folder only.
 
-The result: `tps`, transactions per second, as the database itself counts them: in its history, or in its statistics where
-nothing is written. Asked for at a pace, time is left over while memory is ample. Afterwards branches, tellers and
-history must agree on the money, and the database with what pgbench says it did.
+The result: `tps`, transactions per second, as the database itself counts them: in its history, or in its statistics
+where nothing is written. Asked for at a pace, time is left over while memory is ample. Afterwards branches, tellers
+and history must agree on the money, and the database with what pgbench says it did.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
         server = database.server(arguments.shared_mib)
         with serving(server, run, database.ready, signal.SIGQUIT):
             if arguments.prewarm == "true":
-                database.query(WARM, max(CHECK_S, run.deadline_s - run.start_s))
+                database.query(WARM, max(1.0, run.deadline_s - time.monotonic()))
+                run.check()
             before, looked_up = database.query(MONEY), database.lookups()
             started_s = run.elapsed_s
             left_s = max(1, round(run.deadline_s - run.start_s - started_s))

@@ -27,10 +27,17 @@ class Done:
     """Of all of the run's trials, those with a guest whose status is not ok."""
 
 
-def open_run(experiment: Experiment, out: Path, backend: str, told: Callable[[], Mapping[str, Any]]) -> RunFolder:
+def open_run(
+    experiment: Experiment,
+    out: Path,
+    backend: str,
+    told: Callable[[], Mapping[str, Any]],
+    fits: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+) -> RunFolder:
     """Go on with the newest run of the same experiment and source that has not ended, or begin a new one.
 
-    `told` is asked for what a new run's manifest holds of the host, before anything is written.
+    `told` is asked for what a new run's manifest holds of the host, before anything is written; `fits`, whether what
+    an old one's holds is still true.
     """
     home = out / experiment.name
     resolved, ours = experiment.resolved(), source()
@@ -39,6 +46,7 @@ def open_run(experiment: Experiment, out: Path, backend: str, told: Callable[[],
         with contextlib.suppress(RecordsError):
             run = RunFolder.open(path)
             same = run.manifest["experiment"] == resolved and run.manifest.get("git") == ours
+            same = same and fits(run.manifest.get("xen") or {})
             if same and run.backend == backend and run.resumable and not run.manifest.get("finished_utc"):
                 return run
     xen = told()

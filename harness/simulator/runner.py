@@ -53,7 +53,8 @@ def simulate(
     machine = machine.but(experiment.machine)
     for level in experiment.levels():
         check_models(level, _workloads(level))
-    folder = open_run(experiment, out, BACKEND, lambda: {"machine": machine.model_dump()})
+    host = {"machine": machine.model_dump()}
+    folder = open_run(experiment, out, BACKEND, lambda: host, lambda told: told == host)
     finished = folder.finished()
     trials = plan(experiment)
     todo = [
