@@ -45,7 +45,8 @@ def simulate(
     ] = None,
     machine: MachineOption = LAB,
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="compile what works guest by guest first; for hundreds of guests, here only")
+        bool,
+        typer.Option("--compiled", help="compile what works guest by guest first; for hundreds of guests, here only"),
     ] = False,
 ) -> None:
     """Run all trials of an experiment on the simulator; prints the run's folder. Goes on where it was stopped."""
