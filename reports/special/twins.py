@@ -26,8 +26,10 @@ def special(found: Findings) -> Special:
     if not len(table):
         return Special(claim=Claim.OPEN, reason="no two guests do the same work.", blocks=[])
     first, second = table.iloc[0]["first"], table.iloc[0]["second"]
+    several = len(set(table["label"])) > 1
     each = [
-        f"{words.times(row['ratio'])} {words.interval(row['low'], row['high'])}{words.at_level(row['level'])} "
+        f"{words.times(row['ratio'])} {words.interval(row['low'], row['high'])}"
+        f"{' under ' + row['label'] if several else ''}{words.at_level(row['level'])} "
         f"(n = {row['n']}{'' if row['alike'] else ', with another size'})"
         for row in records(table)
     ]

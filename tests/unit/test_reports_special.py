@@ -183,6 +183,14 @@ def test_twins_are_held_against_one_another_within_a_trial(tmp_path: Path, gain:
     assert special.claim is claim
     assert f"g1 does {gain:.2f}\N{MULTIPLICATION SIGN}" in special.reason
     assert special.frames["twins"]["ratio"].tolist() == pytest.approx([gain], rel=1e-6)
+    assert "under" not in special.reason
+
+
+def test_of_twins_under_several_policies_it_is_said_under_which(tmp_path: Path) -> None:
+    gains = {"static": (1.0, 1.0), "two-state": (2.0, 2.0)}
+    reason = twins(tmp_path / "run", 0.96, gains=gains).reason
+    assert "under static (n = 5)" in reason
+    assert "under two-state (n = 5)" in reason
 
 
 def test_twins_of_few_blocks_or_without_any_cannot_be_judged(tmp_path: Path) -> None:
