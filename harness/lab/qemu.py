@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,14 +138,16 @@ class Monitor:
     """A QMP session."""
 
     def __init__(self, path: Path, timeout_s: float = 60.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
-        # A socket's path has at most 107 bytes; the folder's descriptor makes any folder short enough.
-        with _folder(path.parent) as short:
-            self._socket.connect(f"{short}/{path.name}")
-        self._stream = self._socket.makefile("rw")
-        self._stream.readline()  # the greeting
-        self.execute("qmp_capabilities")
+        with ExitStack() as opened:  # a QEMU that does not listen yet must not cost us a socket
+            line = opened.enter_context(socket.socket(socket.AF_UNIX))
+            line.settimeout(timeout_s)
+            # A socket's path has at most 107 bytes; the folder's descriptor makes any folder short enough.
+            with _folder(path.parent) as short:
+                line.connect(f"{short}/{path.name}")
+            self._stream = opened.enter_context(line.makefile("rw"))
+            self._stream.readline()  # the greeting
+            self.execute("qmp_capabilities")
+            self._opened = opened.pop_all()
 
     def execute(self, command: str, **parameters: object) -> Any:  # noqa: ANN401 - as JSON has it
         """Run a QMP command and return its answer; raises LabError when QEMU refuses."""
@@ -168,8 +170,7 @@ class Monitor:
 
     def close(self) -> None:
         """End the session; the machine goes on."""
-        self._stream.close()
-        self._socket.close()
+        self._opened.close()
 
 
 @contextmanager
