@@ -66,9 +66,7 @@ def test_without_a_compiler_the_remedy_is_named(tmp_path: Path) -> None:
 
 
 def test_what_does_not_compile_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(compiled.ROOT / "harness", tmp_path / "harness")
-    (tmp_path / compiled.MODULES[0]).write_text("x: int = 'no number'\n")
-    monkeypatch.setattr(compiled, "ROOT", tmp_path)
-    with pytest.raises(compiled.CompileError, match="run without --compiled"):
-        compiled.build(tmp_path / "cache")
-    assert not list((tmp_path / "cache" / "compiled").iterdir())
+    monkeypatch.setattr(compiled, "SETUP", "raise SystemExit('harness/view.py:1: error: no such thing')")
+    with pytest.raises(compiled.CompileError, match=r"run without --compiled. It said:\nharness/view.py:1: error"):
+        compiled.build(tmp_path)
+    assert not list((tmp_path / "compiled").iterdir())

@@ -126,14 +126,17 @@ except KeyboardInterrupt:
     play_ = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
     (project / "main.yml").write_text(yaml.safe_dump([play_]))
 
+    heard = threading.Event()
+
     def interrupt() -> None:
+        heard.wait()  # before its first word the playbook is not known, and is killed
         while not began.exists():
             time.sleep(0.1)
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    assert play(project)[0].stopped
+    assert play(project, hear=lambda _: heard.set())[0].stopped
     assert ended.exists()
 
 
