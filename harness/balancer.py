@@ -31,18 +31,6 @@ class Tick:
     """Seconds of the machine that the arbiter runs on: `collect_s`, `decide_s`, `apply_s`."""
 
 
-class SystemClock:
-    """Real time, monotonic."""
-
-    def now_s(self) -> float:
-        """Seconds since some fixed moment."""
-        return time.monotonic()
-
-    def sleep_until(self, t_s: float) -> None:
-        """Return at `t_s`, or at once when it has passed."""
-        time.sleep(max(0.0, t_s - time.monotonic()))
-
-
 def tick(source: Source, host: Host, policy: Policy, governor: Governor) -> Tick:
     """See, decide, make safe, carry out."""
     started = time.perf_counter()

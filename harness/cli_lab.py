@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,16 +16,23 @@ from harness.experiment.needs import library_of
 from harness.lab import access, shape
 from harness.lab.image import LabError
 from harness.lab.lab import Lab
+from harness.lab.shape import Clock
 from harness.owner import playbook_pid
 from harness.progress import Progress
 
 app = typer.Typer(no_args_is_help=True, help="The lab: a real Xen host with guests inside QEMU on this machine.")
 
 
-def lab_of(experiment_name: str) -> tuple[Lab, shape.Shape]:
+ClockOption = Annotated[
+    Literal["instructions", "real"],
+    typer.Option(help="the lab's time: instructions that its processor has executed, or the controller's"),
+]
+
+
+def lab_of(experiment_name: str, clock: Clock = "instructions") -> tuple[Lab, shape.Shape]:
     """The lab that an experiment needs."""
     experiment = load_experiment(experiment_name)
-    wanted = shape.of(experiment, library_of(experiment))
+    wanted = shape.of(experiment, library_of(experiment), clock)
     return Lab.of(wanted), wanted
 
 
@@ -41,9 +48,10 @@ def running() -> Lab:
 def up(
     experiment: Annotated[str, typer.Argument(help="name or path of the experiment whose guests it is to have")],
     keep: Annotated[bool, typer.Option(help="stay up when the playbook that calls this has ended")] = False,
+    clock: ClockOption = "instructions",
 ) -> None:
     """Start the lab, building what is missing; prints its machines as JSON."""
-    lab, wanted = lab_of(experiment)
+    lab, wanted = lab_of(experiment, clock)
     progress = Progress()
     was_up = lab.state() is not None
     with progress.alive():
@@ -139,7 +147,10 @@ def down() -> None:
 
 
 @app.command()
-def forget(experiment: Annotated[str, typer.Argument(help="name or path of the experiment")]) -> None:
+def forget(
+    experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
+    clock: ClockOption = "instructions",
+) -> None:
     """Remove an experiment's lab (disks and snapshot), so that the next start makes it anew; the image stays."""
-    lab, _ = lab_of(experiment)
+    lab, _ = lab_of(experiment, clock)
     lab.forget()

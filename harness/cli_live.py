@@ -149,6 +149,7 @@ def balance(
     shadows = {name: policies.make(name) for name in shadow or ()}
     limits = Limits(period_s=wanted.period_s, allow_swap=allow_swap)
     where = _site(wanted, inventory)
+    clock = where.clock()
     known, keep = ({}, _keep_nothing) if trust is None or dry_run else _remembered(trust)
     stop: list[bool] = []
     with ExitStack() as stack:
@@ -161,14 +162,14 @@ def balance(
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            host, source = stack.enter_context(service.connected(wanted, where, _tell))
+            host, source = stack.enter_context(service.connected(wanted, where, _tell, clock))
             # From here on whatever comes first ends the tick, and nothing disturbs the setting of the safe targets.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stop.append(True))
             acting = service.DryHost() if dry_run else host
             service.serve(
-                source, acting, chosen, shadows=shadows, limits=limits, record=record, stopped=lambda: bool(stop),
-                events=_tell, trust=known, keep=keep,
+                source, acting, chosen, shadows=shadows, limits=limits, clock=clock, record=record,
+                stopped=lambda: bool(stop), events=_tell, trust=known, keep=keep,
             )  # fmt: skip
         except KeyboardInterrupt:
             return  # while it connected: nothing was set

@@ -55,7 +55,7 @@ def examine_lab(experiment: Experiment, file: Document) -> Iterator[Finding]:
         yield Finding(what="QEMU, mmdebstrap and the other programs of the lab are there")
     wanted = _shape(experiment, file)
     lab = Lab.of(wanted)
-    yield Finding(what=f"memory: the lab takes {wanted.memory_mib} MiB")
+    yield Finding(what=f"memory: the lab takes up to {wanted.taken_mib} MiB")
     yield from _disk()
     other = Lab.running()
     if other is not None and other.folder != lab.folder:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from harness.balancer import SystemClock, Tick, balance
+from harness.balancer import Tick, balance
+from harness.clocks import SystemClock, wait_for
 from harness.experiment import connection
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, initial_kib
 from harness.experiment.site import Site
 from harness.governor import Governor, Limits, Plan, Trust
 from harness.policies import Policy
-from harness.ports import Host, Outcome, Source
+from harness.ports import Clock, Host, Outcome, Source
 from harness.records import Stamp, TrialKey, decision_record, tick_record
 from harness.shadows import Shadows
 from harness.xen.client import Events, no_events
@@ -33,9 +33,9 @@ NOT_SENT = "dry run: not sent"
 
 
 @contextmanager
-def connected(experiment: Experiment, site: Site, events: Events) -> Iterator[tuple[XenHost, XenSource]]:
+def connected(experiment: Experiment, site: Site, events: Events, clock: Clock) -> Iterator[tuple[XenHost, XenSource]]:
     """The two ports of a live host, as for a trial; but a guest that says nothing holds nobody up."""
-    with connection.connected(experiment, site, events, FIRST_SAMPLE_S) as made:
+    with connection.connected(experiment, site, events, FIRST_SAMPLE_S, clock) as made:
         for guest in made.silent:
             events("no_sample", guest, f"none within {FIRST_SAMPLE_S:.0f} s; it is left out until it speaks")
         yield made.host, made.source
@@ -57,16 +57,20 @@ class DryHost:
         """There is nothing to restore."""
 
 
-class StoppableClock(SystemClock):
-    """Real time, in which sleep ends when `stopped()`."""
+class StoppableClock:
+    """The time of another clock, in which sleep ends when `stopped()`."""
 
-    def __init__(self, stopped: Callable[[], bool]) -> None:
-        self._stopped = stopped
+    def __init__(self, clock: Clock, stopped: Callable[[], bool]) -> None:
+        self._clock, self._stopped = clock, stopped
+
+    def now_s(self) -> float:
+        """As the other clock has it."""
+        return self._clock.now_s()
 
     def sleep_until(self, t_s: float) -> None:
         """Return at `t_s`, when it has passed, or soon after a stop."""
-        while not self._stopped() and (left_s := t_s - self.now_s()) > 0:
-            time.sleep(min(NAP_S, left_s))
+        while not self._stopped() and (now_s := self.now_s()) < t_s:
+            self._clock.sleep_until(min(t_s, now_s + NAP_S))
 
 
 Record = Callable[[Mapping[str, Any], Tick], None]
@@ -81,6 +85,7 @@ def serve(
     *,
     shadows: Mapping[str, Policy] = MappingProxyType({}),
     limits: Limits,
+    clock: Clock,
     record: Record,
     stopped: Callable[[], bool],
     events: Events = no_events,
@@ -93,7 +98,7 @@ def serve(
     """
     governor = Governor(limits, trust)
     watching = Shadows(shadows, events)
-    began = Stamp.now()
+    began = Stamp.at(clock.now_s())
     key = TrialKey(
         run=f"balance-{datetime.now(UTC):%Y%m%dT%H%M%SZ}", block=1, order=1, policy=policy.name, label=policy.name
     )
@@ -102,7 +107,7 @@ def serve(
     def note(tick: Tick) -> None:
         nonlocal ticks
         ticks += 1
-        now = Stamp.now()
+        now = Stamp.at(clock.now_s())
         when = {"tick": ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": round(now.mono_s - began.mono_s, 3)}
         decision = decision_record(policy, tick.names, tick.allocation)
         line = tick_record(tick.view, decision, tick.plan, tick.outcome, tick.timing)
@@ -111,7 +116,7 @@ def serve(
 
     try:
         balance(
-            source, host, policy, governor, clock=StoppableClock(stopped), period_s=limits.period_s,
+            source, host, policy, governor, clock=StoppableClock(clock, stopped), period_s=limits.period_s,
             record=note, go_on=lambda: not stopped(),
         )  # fmt: skip
     finally:
@@ -130,11 +135,10 @@ def restore(experiment: Experiment, site: Site, events: Events) -> dict[str, flo
     xen_names = {machine.name: machine.xen_name for machine in site.guests}
     with XenHost(site.dom0, site.guests, safe_kib=wanted, events=events) as host:
         host.restore(wanted)
-        deadline_s = time.monotonic() + SETTLE_S
-        while True:
+
+        def far() -> dict[str, float]:
             domains = host.state().domains
             has = {name: domains[xen_names[name]].current_kib for name in wanted if xen_names[name] in domains}
-            far = {name: kib / KIB_PER_MIB for name, kib in has.items() if abs(kib - wanted[name]) > KIB_PER_MIB}
-            if not far or time.monotonic() > deadline_s:
-                return far
-            time.sleep(0.5)
+            return {name: kib / KIB_PER_MIB for name, kib in has.items() if abs(kib - wanted[name]) > KIB_PER_MIB}
+
+        return {} if wait_for(SystemClock(), lambda: not far(), SETTLE_S) else far()

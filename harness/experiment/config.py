@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from harness import policies
 from harness.experiment import checks
 from harness.experiment.document import ConfigError, Document, Key, Model, instead
+from harness.experiment.machine import LabTerms
 from harness.experiment.signals import Signal
 from harness.experiment.sweep import Guest, GuestName, MiB, Sweep
 from harness.experiment.workloads import WORKLOADS, Listed, Name, Value, Workload, argument
@@ -89,6 +90,8 @@ class Experiment(Model):
     sweep: Sweep | None = None
     """What is varied besides the policy."""
     figures: Annotated[tuple[Figure, ...], Listed] = ()
+    lab: LabTerms = LabTerms()
+    """What the lab is like; refused on hosts of one's own, which are what they are."""
     machine: Mapping[str, float] = {}
     """What a simulated machine costs where that is another than it was measured; a real one costs what it does."""
 
@@ -130,6 +133,7 @@ class Experiment(Model):
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
         unsaid = {key for key in ("machine", "baseline", "loses_at_most") if not getattr(self, key)}
+        unsaid |= {"lab"} - self.model_fields_set
         plain = self.model_dump(mode="json", by_alias=True, exclude=unsaid)
         if self.sweep is not None:
             plain["sweep"] = self.sweep.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)

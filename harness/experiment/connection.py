@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
+from harness.clocks import wait_for
 from harness.experiment.config import Experiment
 from harness.experiment.signals import aging_s, traces_swap, window_s
 from harness.experiment.site import Site
+from harness.lab.held import Held
+from harness.ports import Clock
 from harness.xen.client import Events, GuestClient
-from harness.xen.host import XenHost
+from harness.xen.clock import Dom0Clock
+from harness.xen.host import TIMEOUT_S, XenHost
 from harness.xen.source import Terms, XenSource
 from harness.xen.swap_trace import SwapTrace
 
 KIB_PER_MIB = 1024
+LAB_TIMEOUT_S = 300.0
+"""Of the controller's time, for an answer of a dom0 that has time of its own: what it is asked takes some of that, and
+a busy controller makes it long. That the lab is gone shows at once, by the end of the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +41,12 @@ def initial_kib(experiment: Experiment) -> dict[str, int]:
 
 
 @contextmanager
-def connected(experiment: Experiment, site: Site, events: Events, first_sample_s: float) -> Iterator[Connection]:
+def connected(
+    experiment: Experiment, site: Site, events: Events, first_sample_s: float, clock: Clock
+) -> Iterator[Connection]:
     """Connect to dom0 and the guests. Left, by whatever way, dom0 sets the initial split if other targets were set.
+
+    `clock` is the site's; everybody goes by it.
 
     Raises:
         ConnectionFailed: dom0 cannot be reached, or another controller is at work there.
@@ -51,18 +61,24 @@ def connected(experiment: Experiment, site: Site, events: Events, first_sample_s
     }
     signals = experiment.signals
     clients = tuple(
-        GuestClient(machine, period_s=experiment.period_s / 2, aging_s=aging_s(signals), events=events)
+        GuestClient(
+            machine, period_s=experiment.period_s / 2, aging_s=aging_s(signals), events=events, clock=clock.now_s
+        )
         for machine in site.guests
     )
+    own = clock if isinstance(clock, Dom0Clock) else None
+    host = XenHost(
+        site.dom0, site.guests, safe_kib=initial_kib(experiment), events=events, clock=own,
+        timeout_s=LAB_TIMEOUT_S if own else TIMEOUT_S,
+    )  # fmt: skip
     with ExitStack() as stack:
+        stack.enter_context(host)  # first, for the clock is its dom0's
         for client in clients:
             stack.enter_context(client)
-        # Entered last, left first: the safe targets are set without waiting for a guest that does not answer.
-        host = stack.enter_context(XenHost(site.dom0, site.guests, safe_kib=initial_kib(experiment), events=events))
-        deadline_s = time.monotonic() + first_sample_s
-        silent = [
-            client.name for client in clients if not client.wait_for_sample(max(0.0, deadline_s - time.monotonic()))
-        ]
+        # Left first too: the safe targets are set without waiting for a guest that does not answer.
+        stack.callback(host.close)
+        wait_for(clock, lambda: all(client.newest for client in clients), first_sample_s)
+        silent = [client.name for client in clients if client.newest is None]
         source = XenSource(
             host,
             clients,
@@ -71,5 +87,22 @@ def connected(experiment: Experiment, site: Site, events: Events, first_sample_s
             pool_kib=experiment.pool_mib * KIB_PER_MIB,
             trace=SwapTrace(host, events) if traces_swap(signals) else None,
             window_s=window_s(signals),
+            clock=clock.now_s,
         )
         yield Connection(host=host, source=source, clients=clients, silent=tuple(silent))
+
+
+@contextmanager
+def stepping(site: Site, host: XenHost) -> Iterator[None]:
+    """Within this, time goes on in a lab with a clock of its own only while it is asked for; elsewhere as ever.
+
+    Raises:
+        HostError: the lab cannot be held.
+        LabError: somebody else has hold of it.
+
+    """
+    if site.lab is None or not site.virtual:
+        yield
+        return
+    with closing(Held(site.lab)) as held, host.stepping(held):
+        yield

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import paramiko
 
-from harness.balancer import SystemClock, Tick, balance
+from harness.balancer import Tick, balance
+from harness.clocks import wait_for
 from harness.experiment.config import Experiment
-from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib
+from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib, stepping
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
 from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import WORKLOAD_DIR, Workload
 from harness.governor import Governor, Limits
+from harness.lab.image import LabError
 from harness.policies import Policy
+from harness.ports import Clock
 from harness.records import Stamp, TrialRow, TrialWriter
 from harness.shadows import Shadows
 from harness.xen.client import GuestClient
@@ -35,6 +38,8 @@ SETTLE_S = 60.0
 """For the guests to reach the initial split before the work begins."""
 GRACE_S = 60.0
 """After the trial's time: a guest that thrashes needs it to say how it fared."""
+FIRST_TICK = 0.125
+"""Of a period, after the work began: the guests' samples, which begin with it, have arrived by then."""
 STOP_S = 10.0
 LAST_SAMPLE_S = 10.0
 KILLED = 137
@@ -80,28 +85,31 @@ class LiveTrial:
     site: Site
     writer: TrialWriter
     watch: Watch
+    clock: Clock
     _works: list[Work] = field(default_factory=list)
 
     def run(self) -> list[TrialRow]:
         """Run the trial; whatever goes wrong in it becomes rows with a reason."""
-        began = Stamp.now()
+        began = self._now()
         try:
             with ExitStack() as stack:
                 connection = self._connect(stack)
                 self._settle(connection.host)
-                self.writer.begin()
                 stack.callback(self._stop_work)
                 self._start_work()
+                stack.enter_context(stepping(self.site, connection.host))
+                self.writer.begin()
+                self.clock.sleep_until(self.clock.now_s() + self.experiment.period_s * FIRST_TICK)
                 self._balance(connection.source, connection.host, self.trial.policy.make())
                 self._hear_out()
                 return [row for work in self._works for row in self._rows(work)]
-        except (TrialError, HostError, ConnectionFailed) as error:
+        except (TrialError, HostError, ConnectionFailed, LabError) as error:
             self.writer.event("trial_failed", detail=str(error))
             return [self._row(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
 
     def _connect(self, stack: ExitStack) -> Connection:
         self.watch("connecting to dom0 and the guests")
-        connection = stack.enter_context(connected(self.experiment, self.site, self._tell, FIRST_SAMPLE_S))
+        connection = stack.enter_context(connected(self.experiment, self.site, self._tell, FIRST_SAMPLE_S, self.clock))
         if connection.silent:
             raise TrialError(f"no sample from {', '.join(connection.silent)} within {FIRST_SAMPLE_S:.0f} s")
         self._works = [
@@ -127,16 +135,14 @@ class LiveTrial:
                 f"{room_kib // KIB_PER_MIB} MiB for these guests; lower pool_mib"
             )
         host.restore(initial)
-        deadline_s = time.monotonic() + SETTLE_S
-        while far := [
-            name
-            for name, kib in initial.items()
-            if abs(host.state().domains[names[name]].current_kib - kib) > KIB_PER_MIB
-        ]:
-            if time.monotonic() > deadline_s:
-                raise TrialError(f"{', '.join(far)} did not reach the initial memory within {SETTLE_S:.0f} s")
-            time.sleep(0.5)
+
+        def far() -> list[str]:
             host.renew_lease()
+            domains = host.state().domains
+            return [name for name, kib in initial.items() if abs(domains[names[name]].current_kib - kib) > KIB_PER_MIB]
+
+        if not wait_for(self.clock, lambda: not far(), SETTLE_S):
+            raise TrialError(f"{', '.join(far())} did not reach the initial memory within {SETTLE_S:.0f} s")
 
     def _start_work(self) -> None:
         def start(work: Work) -> None:
@@ -147,7 +153,7 @@ class LiveTrial:
                 directory=WORKLOAD_DIR,
             )
             work.first = work.client.newest.sample if work.client.newest else None
-            work.started = Stamp.now()
+            work.started = self._now()
             try:
                 work.process = work.client.run(argv)
             except ConnectionFailed as error:
@@ -162,7 +168,7 @@ class LiveTrial:
     def _balance(self, source: XenSource, host: XenHost, policy: Policy) -> None:
         limits = Limits(period_s=self.experiment.period_s, allow_swap=True)
         shadows = Shadows({choice.label: choice.make() for choice in self.experiment.shadows}, self._tell)
-        began_s = time.monotonic()
+        began_s = self.clock.now_s()
 
         def record(tick: Tick) -> None:
             self.writer.tick(
@@ -170,10 +176,10 @@ class LiveTrial:
                 names=tick.names, shadow=shadows.decisions(tick),
             )  # fmt: skip
             self._note_movement(tick)
-            self.watch(self._seen(time.monotonic() - began_s, tick))
+            self.watch(self._seen(self.clock.now_s() - began_s, tick))
 
         balance(
-            source, host, policy, Governor(limits), clock=SystemClock(), period_s=self.experiment.period_s,
+            source, host, policy, Governor(limits), clock=self.clock, period_s=self.experiment.period_s,
             record=record, go_on=self._working,
         )  # fmt: skip
         for work in self._works:
@@ -182,12 +188,11 @@ class LiveTrial:
 
     def _hear_out(self) -> None:
         """Where work has failed, wait for what its guest says of the time after: it tells whether memory was short."""
-        end_s = time.monotonic() + LAST_SAMPLE_S
         for work in self._works:
             process = work.process
             if process is not None and process.ended_s is not None and process.exit_status != 0:
                 taken_s = process.ended_s + work.client.period_s  # what arrives sooner can have been taken before
-                work.client.wait_for_sample(max(0.0, end_s - time.monotonic()), after_s=taken_s)
+                wait_for(self.clock, partial(work.client.heard_after, taken_s), LAST_SAMPLE_S)
 
     def _stop_work(self) -> None:
         """Whatever ends the trial, no workload of it goes on in a guest."""
@@ -197,11 +202,14 @@ class LiveTrial:
                 with suppress(paramiko.SSHException, OSError, EOFError):
                     work.process.kill(timeout_s=STOP_S)
 
+    def _now(self) -> Stamp:
+        return Stamp.at(self.clock.now_s())
+
     def _tell(self, event: str, guest: str, detail: str) -> None:
         self.writer.event(event, guest=guest or None, detail=detail)
 
     def _working(self) -> bool:
-        now_s = time.monotonic()
+        now_s = self.clock.now_s()
         running = [(work, work.process) for work in self._works if work.process and not work.process.ended]
         return any(now_s < process.started_s + self._limit_s(work) for work, process in running)
 
@@ -239,7 +247,7 @@ class LiveTrial:
                         row["value"] = metric.read(output)
                     except ValueError as error:
                         row |= {"status": "failed", "reason": str(error)}
-            yield self._row(work.guest, work.started or Stamp.now(), **row)
+            yield self._row(work.guest, work.started or self._now(), **row)
 
     def _verdict(self, work: Work) -> tuple[str, str]:
         """Status and reason of what a guest did."""

@@ -32,6 +32,14 @@ class Need:
     preparations: tuple[Preparation, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What a guest's workloads keep on a disk: how much of it, and in which folders."""
+
+    mib: float
+    folders: tuple[str, ...]
+
+
 def library_of(experiment: Experiment) -> dict[str, Workload]:
     """Read the workloads of an experiment, at all of its levels.
 
@@ -55,6 +63,18 @@ def disk_mib(experiment: Experiment, library: Mapping[str, Workload]) -> float:
     guests = [guest for level in experiment.levels() for guest in level.guests]
     works = [(library[guest.workload], guest.parameters) for guest in guests]
     return sum({work.data(values): work.taken_mib(values) for work, values in works}.values())
+
+
+def files_of(experiment: Experiment, library: Mapping[str, Workload]) -> dict[str, Files]:
+    """Return what each guest's workloads keep on a disk, at all levels together."""
+    taken: dict[str, dict[str, float]] = {}
+    for guest in (guest for level in experiment.levels() for guest in level.guests):
+        work = library[guest.workload]
+        if mib := work.taken_mib(guest.parameters):
+            taken.setdefault(guest.name, {})[work.data(guest.parameters)] = mib
+        else:
+            taken.setdefault(guest.name, {})
+    return {name: Files(mib=sum(of.values()), folders=tuple(of)) for name, of in taken.items()}
 
 
 def _need(guests: list[Guest], library: Mapping[str, Workload], folder: Path) -> Need:

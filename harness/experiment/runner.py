@@ -11,6 +11,7 @@ from typing import Any
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.experiment.live import LiveTrial
+from harness.experiment.machine import LabTerms
 from harness.experiment.needs import library_of, needs
 from harness.experiment.plan import Trial, plan
 from harness.experiment.runs import Done, failed_trials, open_run
@@ -20,7 +21,7 @@ from harness.lab import access
 from harness.lab.lab import Lab
 from harness.policies import SIMULATED
 from harness.progress import Progress
-from harness.records import RunFolder, TrialKey, TrialRow, TrialWriter
+from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
 from harness.xen.describe import describe, installed
 
 BACKEND = "xen"
@@ -79,15 +80,21 @@ def _run_trial(
     def watch(what: str) -> None:
         seen[0] = what
 
-    with TrialWriter(folder, key) as writer, progress.alive(lambda: f"{trial.policy.label}: {seen[0]}"):
+    clock = site.clock()
+
+    def stamp() -> Stamp:
+        return Stamp.at(clock.now_s())
+
+    with TrialWriter(folder, key, stamp=stamp) as writer, progress.alive(lambda: f"{trial.policy.label}: {seen[0]}"):
         if site.lab is not None:
             watch("the lab goes back to its snapshot")
             restore(Lab(site.lab), writer)
         concrete = experiment.at(trial.level, trial.policy.name)
         names = [guest.name for guest in concrete.guests]
         rows = LiveTrial(
-            experiment=concrete, trial=trial, workloads=workloads, site=site.only(names), writer=writer, watch=watch
-        ).run()
+            experiment=concrete, trial=trial, workloads=workloads, site=site.only(names), writer=writer, watch=watch,
+            clock=clock,
+        ).run()  # fmt: skip
         writer.finish(rows)
     return rows
 
@@ -106,6 +113,9 @@ def _told_by(experiment: Experiment, workloads: Mapping[str, Workload], site: Si
         if guest.behaviour is not None:
             said = f"guest {guest.name} has a behaviour, which only simulated guests can have"
             raise ConfigError(f"experiment {experiment.name}: {said}; remove it, or use: ballast simulate")
+    if site.lab is None and "lab" in experiment.model_fields_set:
+        said = "has the key lab, which says what a lab is like, and hosts of one's own are what they are"
+        raise ConfigError(f"experiment {experiment.name} {said}; remove it, or run it in the lab")
     told = describe(site.dom0)
     largest = experiment.envelope()
     wanted_mib, total_mib = largest.pool_mib + largest.reserve_mib, int(told.get("total_memory_mib", 0))
@@ -127,7 +137,13 @@ def _lab_facts(site: Site) -> dict[str, Any]:
     state = Lab(site.lab).state() if site.lab else None
     if state is None:
         return {"lab": False}
-    return {"lab": True, "accelerator": state.accelerator, "accelerator_why": state.why, "memory_mib": state.memory_mib}
+    terms = LabTerms.model_validate(state.terms)
+    return {
+        "lab": True, "accelerator": state.accelerator, "accelerator_why": state.why, "memory_mib": state.memory_mib,
+        "lab_clock": state.clock, "processor_mips": terms.processor_mips if state.clock == "instructions" else None,
+        "guest_percent": state.guest_percent,
+        "disks": {"swap": terms.swap.model_dump(), "files": terms.files.model_dump()},
+    }  # fmt: skip
 
 
 def _told(trial: Trial, rows: list[TrialRow]) -> str:

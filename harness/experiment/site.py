@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.clocks import SystemClock
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
+from harness.ports import Clock
+from harness.xen.clock import Dom0Clock
 from harness.xen.machine import Machine
 
 
@@ -23,6 +26,13 @@ class Site:
     guests: tuple[Machine, ...]
     lab: Path | None
     """The folder of the lab, when it is one: every trial then starts from its snapshot."""
+
+    virtual: bool = False
+    """Whether that lab's time is its own, and not the controller's."""
+
+    def clock(self) -> Clock:
+        """Whose time it is here: the one place where that is decided."""
+        return Dom0Clock() if self.virtual else SystemClock()
 
     def only(self, names: Sequence[str]) -> Site:
         """Return the site with these guests alone, in this order."""
@@ -62,6 +72,7 @@ def from_inventory(inventories: Sequence[Path], experiment: Experiment) -> Site:
         dom0=_machine(hosts[0], variables[hosts[0]], said),
         guests=tuple(_machine(guest.name, variables[guest.name], said) for guest in experiment.guests),
         lab=Path(lab) if lab else None,
+        virtual=bool(lab) and variables[hosts[0]].get("ballast_lab_clock") == "instructions",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.experiment.document import Model
+from harness.experiment.machine import LabTerms
 from harness.experiment.workloads import Listed, Name
 
 MiB = Annotated[int, Field(gt=0)]
@@ -88,11 +89,13 @@ class Level(Model):
     reserve_mib: Annotated[int, Field(ge=0)] | None = None
     duration_s: Annotated[float, Field(gt=0)] | None = None
     period_s: Annotated[float, Field(gt=0)] | None = None
+    lab: LabTerms | None = None
+    """Its disks; the processor is the same at all levels."""
     guests: Mapping[GuestName, GuestChange] = {}
 
     def changes(self) -> dict[str, Any]:
         """Return the keys of the experiment, other than guests, that are other here."""
-        keys = ("pool_mib", "reserve_mib", "duration_s", "period_s")
+        keys = ("pool_mib", "reserve_mib", "duration_s", "period_s", "lab")
         return {key: value for key in keys if (value := getattr(self, key)) is not None}
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.experiment.needs import Preparation
-from harness.lab import kernel
+from harness.lab import idle, kernel
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = PROJECT / "roles" / "lab" / "files"
@@ -23,7 +23,7 @@ SOURCES = PROJECT / "workloads"
 
 PACKAGES = (
     "linux-image-amd64", "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "xenstore-utils",
-    "openssh-server", "python3", "python3-apt", "busybox-static", "iproute2", "kmod", "procps",
+    "openssh-server", "python3", "python3-apt", "e2fsprogs", "busybox-static", "iproute2", "kmod", "procps",
 )  # fmt: skip
 """What every machine of the lab has; workloads add theirs."""
 
@@ -53,7 +53,7 @@ class ImageSpec:
         """Sixteen hex digits that change whenever the image would."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
         files = sorted(path for path in FILES.rglob("*") if path.is_file())
-        for path in [Path(kernel.__file__), *files, *sources()]:
+        for path in [Path(kernel.__file__), Path(idle.__file__), *files, *sources()]:
             digest.update(f"{path.name}\0".encode() + path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -132,7 +132,10 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
     packages = f"--include={','.join(spec.packages)}"
     options = ["--variant=minbase", packages, *excludes, f"--setup-hook={MANUALS}", *hooks, "--format=null"]
     command = ["mmdebstrap", *options, spec.suite, "-"]
-    environment = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}  # mke2fs, on a user's path
+    environment = os.environ | {
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",  # mke2fs, on a user's path
+        "INITRD": "No",  # the distribution's own initramfs, which takes a while and is not used here
+    }
     log = cache_root() / "image-build.log"
     with subprocess.Popen(
         [*command, *spec.mirrors], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -167,7 +170,7 @@ def _prepared(spec: ImageSpec) -> Iterator[str]:
 
 def _hooks(out: Path) -> list[str]:
     """What mmdebstrap does with the finished tree. Without root its hooks cannot read our files: it carries them."""
-    carried = [FILES / "customize-image", FILES / "initramfs-init", Path(kernel.__file__)]
+    carried = [FILES / "customize-image", FILES / "initramfs-init", Path(kernel.__file__), Path(idle.__file__)]
     carried += [out / name for name in ("id_ed25519.pub", "ssh_host_ed25519_key", "size", "prepare")]
     made = ("base.qcow2", "xen", "vmlinux", "initramfs")
     return [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from harness.lab import qemu
 from harness.lab.image import Image
-from harness.lab.shape import GuestShape, Shape
+from harness.lab.shape import GuestShape, Shape, files_number, swap_number
 
 FILE = "inventory.yml"
 GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
@@ -23,6 +23,7 @@ def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) ->
     known_hosts.write_text("".join(f"[127.0.0.1]:{port} {image.host_key}\n" for port in ports.values()))
     common = {
         "ballast_lab": str(folder),
+        "ballast_lab_clock": shape.clock,
         "ansible_host": "127.0.0.1",
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(image.key_file),
@@ -36,6 +37,7 @@ def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) ->
             "ansible_port": ports[guest.name],
             "xen_guest_swap_device": "/dev/xvdb",
             "xen_guest_domain": _domain(guest, index),
+            "xen_guest_processor_percent": shape.guest_percent,
         }
         for index, guest in enumerate(shape.guests)
     }
@@ -48,7 +50,12 @@ def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) ->
 
 def _domain(guest: GuestShape, index: int) -> dict[str, Any]:
     """What roles/xen_host writes into the configuration of a guest."""
-    first = 1 + 2 * index  # /dev/vda is dom0's own; then two for every guest: its root and its swap
+    system = string.ascii_lowercase[1 + index]  # /dev/vda is dom0's own
+    disks = [f"/dev/vd{system}", f"/dev/nullb{swap_number(index)}"]
+    options = f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}"
+    if guest.files_mib:
+        disks.append(f"/dev/nullb{files_number(index)}")
+        options += f" lab.files={','.join(PurePosixPath(folder).name for folder in guest.folders)}"
     return {
         "name": guest.name,
         "memory_mib": guest.initial_mib,
@@ -56,8 +63,8 @@ def _domain(guest: GuestShape, index: int) -> dict[str, Any]:
         "vcpus": 1,
         "kernel": "/boot/vmlinux",
         "ramdisk": "/boot/initramfs",
-        "extra": f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
-        "disks": [f"/dev/vd{string.ascii_lowercase[number]}" for number in (first, first + 1)],
+        "extra": options,
+        "disks": disks,
         "disk_script": "lab-block",
         "bridge": "xenbr0",
         "mac": f"00:16:3e:00:01:{index + 1:02x}",

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness.lab import inventory, qemu
+from harness.lab.held import LOCK
 from harness.lab.image import PROJECT, Image, LabError, cache_root, locked, obtain
-from harness.lab.shape import Shape
+from harness.lab.shape import Clock, Shape
 
 KEEPER = "harness.lab.keeper"
 MEMORY = "memory"
@@ -44,6 +46,11 @@ class State:
     memory_mib: int
     ports: dict[str, int]
     """Machine → port on 127.0.0.1."""
+    clock: Clock
+    terms: dict[str, Any]
+    """What the experiment says of the lab: its processor and its disks."""
+    guest_percent: int
+    """The part of the processor that each guest has; 0: what it gets."""
 
 
 class Lab:
@@ -107,18 +114,23 @@ class Lab:
             if (other := Lab.running()) is not None:
                 raise LabError(f"another lab is up ({other.folder.name}). End it with: ballast lab down")
             if not self.provisioned:
-                say("disks: one overlay a machine, one swap disk a guest")
+                say("disks: one overlay a machine")
                 self._make_disks(shape, image)
-            accelerator = qemu.choose_accelerator(image)
+            accelerator = self._accelerator(shape, image)
             say(f"accelerator: {accelerator.name} ({accelerator.why})")
             return self._start(shape, image, accelerator, owner)
 
     def _make_disks(self, shape: Shape, image: Image) -> None:
         run = self._empty_run()
         for name in ("dom0", *(guest.name for guest in shape.guests)):
-            _qcow2(run / f"{name}.qcow2", backing=image.base, form="qcow2")
-        for guest in shape.guests:
-            _qcow2(run / f"{guest.name}-swap.qcow2", size_mib=guest.swap_mib)
+            _overlay(run / f"{name}.qcow2", image.base)
+
+    @staticmethod
+    def _accelerator(shape: Shape, image: Image) -> qemu.Accelerator:
+        if shape.shift is None:
+            return qemu.choose_accelerator(image)
+        why = f"the lab's time is instructions, {shape.terms.processor_mips:g} million a second"
+        return qemu.Accelerator(name="tcg", why=why, shift=shape.shift)
 
     def _empty_run(self) -> Path:
         run = self.folder / "run"
@@ -130,12 +142,15 @@ class Lab:
         names = ["dom0", *(guest.name for guest in shape.guests)]
         addresses = [qemu.DOM0_IP, *(qemu.guest_ip(index) for index in range(len(shape.guests)))]
         ports = _free_ports(len(names))
-        disks = ["dom0.qcow2", *(f"{guest.name}{part}.qcow2" for guest in shape.guests for part in ("", "-swap"))]
+        disks = [Path("run") / f"{name}.qcow2" for name in names]
         forwards = dict(zip(ports, addresses, strict=True))
-        command = qemu.arguments(image, accelerator, shape.memory_mib, [Path("run") / disk for disk in disks], forwards)
+        memory = qemu.Memory(total_mib=shape.memory_mib, dom0_mib=shape.dom0_mib)
+        words = " ".join(f"lab.disk={disk}" for disk in shape.disks())
+        command = qemu.arguments(image, accelerator, memory, disks, forwards, words)
         state = State(
             keeper=0, owner=owner or 0, command=tuple(command), accelerator=accelerator.name, why=accelerator.why,
-            memory_mib=shape.memory_mib, ports=dict(zip(names, ports, strict=True)),
+            memory_mib=shape.memory_mib, ports=dict(zip(names, ports, strict=True)), clock=shape.clock,
+            terms=shape.terms.model_dump(mode="json"), guest_percent=shape.guest_percent,
         )  # fmt: skip
         inventory.write(self.folder, shape, image, state.ports)
         return self._launch(state)
@@ -146,9 +161,9 @@ class Lab:
         if self.provisioned:
             run = self._empty_run()
             for disk in (self.folder / "frozen").glob("*.qcow2"):
-                _qcow2(run / disk.name, backing=disk, form="qcow2")
+                _overlay(run / disk.name, disk)
             command += ["-incoming", f"exec:cat {MEMORY}"]
-        for stale in ("qmp.sock", "console.sock", "console.log", "failed"):
+        for stale in ("qmp.sock", qemu.KEEPER_SOCKET, "console.sock", "console.log", "failed", LOCK):
             (self.folder / stale).unlink(missing_ok=True)
         keeper = [sys.executable, "-m", KEEPER, str(self.folder), str(state.owner), *command]
         environment = os.environ | {"PYTHONPATH": str(PROJECT)}
@@ -240,17 +255,17 @@ def require_memory(shape: Shape) -> None:
     """Raise LabError when this machine has too little memory for the lab."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     available_mib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) // 1024
-    if shape.memory_mib + SPARE_MIB > available_mib and Lab.of(shape).state() is None:
+    if shape.taken_mib + SPARE_MIB > available_mib and Lab.of(shape).state() is None:
         raise LabError(
-            f"the lab needs {shape.memory_mib} MiB (pool {shape.pool_mib} + reserve {shape.reserve_mib} + dom0, Xen) "
-            f"and {SPARE_MIB} MiB must be left, but this machine has {available_mib} MiB available. Lower pool_mib."
+            f"the lab takes up to {shape.taken_mib} MiB (pool {shape.pool_mib}, reserve {shape.reserve_mib}, what does "
+            f"not fit into the pool on disks in memory, dom0, Xen) and {SPARE_MIB} MiB must be left, but this machine "
+            f"has {available_mib} MiB available. Lower pool_mib."
         )
 
 
-def _qcow2(path: Path, *, backing: Path | None = None, form: str = "", size_mib: int = 0) -> None:
-    """Make a disk: empty, or one that holds only what differs from another."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2"]
-    command += ["-b", str(backing), "-F", form, str(path)] if backing else [str(path), f"{size_mib}M"]
+def _overlay(path: Path, backing: Path) -> None:
+    """Make a disk that holds only what differs from another."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "qcow2", str(path)]
     subprocess.run(command, check=True)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from harness.experiment.config import Experiment
-from harness.experiment.needs import disk_mib, needs
+from harness.experiment.machine import Disk, LabTerms, shift
+from harness.experiment.needs import disk_mib, files_of, needs
 from harness.experiment.workloads import Workload
 from harness.lab.image import PACKAGES, PROJECT, ImageSpec, LabError
 from harness.lab.qemu import DOM0_MIB, PER_GUEST_MIB, XEN_MIB
+
+Clock = Literal["instructions", "real"]
+"""What the lab's time is: instructions that its processor has executed, or the controller's."""
 
 ROLES = ("xen_host", "xen_guest", "workload")
 """What provisioning applies; a snapshot taken after it is only good for the same roles."""
@@ -23,7 +27,13 @@ SYSTEM_MIB = 3072
 STEP_MIB = 1024
 """A disk's size: what every machine has, and what the workloads take in steps, so that similar sets share an image."""
 MOST_GUESTS = 12
-"""Each guest has two disks, and the emulated machine takes 28 devices."""
+"""Each has a disk for its system, and the emulated machine takes 28 devices; the swap disks want dom0's memory."""
+FILES_SPARE = 1.25
+"""A file system's own part of a disk for files, and some room to work."""
+SWAP_SPARE_MIB = 64
+"""Of a swap disk, beyond all that can be taken from the guest: what lies in swap and in memory at once."""
+PAGE_SHARE = 64
+"""Of dom0's memory its kernel keeps one part in so many for its own books (struct page: 64 of 4,096 bytes)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +44,9 @@ class GuestShape:
     initial_mib: int
     max_mib: int
     swap_mib: int
+    files_mib: int = 0
+    folders: tuple[str, ...] = ()
+    """What of the image's files is put there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +57,59 @@ class Shape:
     pool_mib: int
     reserve_mib: int
     image: ImageSpec
+    clock: Clock = "instructions"
+    terms: LabTerms = field(default_factory=LabTerms)
+    """Of which the disks are as they are in the snapshot."""
+
+    @property
+    def dom0_mib(self) -> int:
+        """The memory of dom0, in which the guests' disks are."""
+        disks = sum(guest.swap_mib + guest.files_mib for guest in self.guests)
+        return DOM0_MIB + disks + math.ceil(disks / PAGE_SHARE)
 
     @property
     def memory_mib(self) -> int:
         """The memory of the whole machine: what the guests share, what stays free, and what Xen and dom0 need."""
-        return self.pool_mib + self.reserve_mib + DOM0_MIB + XEN_MIB + PER_GUEST_MIB * len(self.guests)
+        return self.pool_mib + self.reserve_mib + self.dom0_mib + XEN_MIB + PER_GUEST_MIB * len(self.guests)
+
+    @property
+    def taken_mib(self) -> int:
+        """What the machine can take of the controller's memory: it takes a page when it is first used.
+
+        What lies in swap does not lie in the pool, so that of both only what the guests can have at most is used.
+        """
+        swap = sum(guest.swap_mib for guest in self.guests)
+        most = sum(guest.max_mib for guest in self.guests)
+        return self.memory_mib - swap + min(swap, max(0, most - self.pool_mib))
+
+    @property
+    def shift(self) -> int | None:
+        """Of the emulated processor's clock; None: the lab is in real time."""
+        return shift(self.terms.processor_mips) if self.clock == "instructions" else None
+
+    @property
+    def guest_percent(self) -> int:
+        """The part of the processor that each guest has and no more, so that none takes another's; dom0 has one too.
+
+        0: what it gets, of a processor that is the controller's.
+        """
+        return 0 if self.shift is None else 100 // (len(self.guests) + 1)
+
+    def disks(self) -> tuple[str, ...]:
+        """What the boot script of dom0 makes of its memory, in the order of the guests: swap, then files."""
+        return tuple(
+            disk_words(number, mib, disk)
+            for index, guest in enumerate(self.guests)
+            for number, mib, disk in (
+                (swap_number(index), guest.swap_mib, self.terms.swap),
+                (files_number(index), guest.files_mib, self.terms.files),
+            )
+            if mib
+        )
 
     def key(self) -> str:
         """Twelve hex digits that change whenever the provisioned lab would."""
-        digest = hashlib.sha256(json.dumps([asdict(self), self.image.key()], sort_keys=True).encode())
+        digest = hashlib.sha256(f"{self.image.key()} {self!r}".encode())
         roles = (PROJECT / "roles" / role for role in ROLES)
         sources = [PROJECT / "workloads", PROJECT / "playbooks" / "provision.yml", *roles]
         for source in sources:
@@ -62,7 +119,22 @@ class Shape:
         return digest.hexdigest()[:12]
 
 
-def of(experiment: Experiment, library: Mapping[str, Workload]) -> Shape:
+def swap_number(index: int) -> int:
+    """The number of the disk that guest `index` (from 0) swaps on."""
+    return 2 * index
+
+
+def files_number(index: int) -> int:
+    """The number of the disk that has the files of guest `index`."""
+    return 2 * index + 1
+
+
+def disk_words(number: int, mib: int, disk: Disk) -> str:
+    """A disk as the script `disk` of the lab's image takes it."""
+    return f"{number}:{mib}:{round(disk.latency_ms * 1e6)}:{disk.mb_per_s}:{disk.requests}"
+
+
+def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "instructions") -> Shape:
     """The lab that `experiment` needs, with what its workloads need in the image.
 
     Raises:
@@ -75,12 +147,23 @@ def of(experiment: Experiment, library: Mapping[str, Workload]) -> Shape:
         size_mib=SYSTEM_MIB + STEP_MIB * math.ceil(disk_mib(experiment, library) / STEP_MIB),
         preparations=tuple(dict.fromkeys(each for need in needed for each in need.preparations)),
     )
+    files = files_of(experiment, library)
     experiment = experiment.envelope()
     if len(experiment.guests) > MOST_GUESTS:
         said = f"{experiment.name} has {len(experiment.guests)} guests and the lab has room for {MOST_GUESTS}"
         raise LabError(f"{said}: take fewer, or an inventory of your own Xen hosts (inventory/example.yml).")
     guests = tuple(
-        GuestShape(name=guest.name, initial_mib=guest.initial_mib, max_mib=guest.max_mib, swap_mib=guest.max_mib)
+        GuestShape(
+            name=guest.name,
+            initial_mib=guest.initial_mib,
+            max_mib=guest.max_mib,
+            swap_mib=guest.max_mib - guest.min_mib + SWAP_SPARE_MIB,
+            files_mib=math.ceil(FILES_SPARE * files[guest.name].mib),
+            folders=files[guest.name].folders,
+        )
         for guest in experiment.guests
     )
-    return Shape(guests=guests, pool_mib=experiment.pool_mib, reserve_mib=experiment.reserve_mib, image=image)
+    return Shape(
+        guests=guests, pool_mib=experiment.pool_mib, reserve_mib=experiment.reserve_mib, image=image, clock=clock,
+        terms=experiment.lab,
+    )  # fmt: skip

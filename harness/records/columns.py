@@ -66,15 +66,20 @@ class RecordsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """One moment on the controller: UTC for people, monotonic seconds for arithmetic."""
+    """One moment: the controller's UTC for people, and monotonic seconds of the trial's clock for arithmetic."""
 
     utc: str
     mono_s: float
 
     @classmethod
     def now(cls) -> Stamp:
-        """Return the present moment, to the millisecond."""
-        return cls(utc=datetime.now(UTC).isoformat(timespec="milliseconds"), mono_s=round(time.monotonic(), 3))
+        """Return the present moment on the controller's clock, to the millisecond."""
+        return cls.at(time.monotonic())
+
+    @classmethod
+    def at(cls, mono_s: float) -> Stamp:
+        """Return the present moment, which is this one on the clock that the trial goes by."""
+        return cls(utc=datetime.now(UTC).isoformat(timespec="milliseconds"), mono_s=round(mono_s, 3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

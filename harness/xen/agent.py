@@ -1,8 +1,8 @@
 """The hand of the arbiter in dom0, and its dead-man: what it does when the arbiter is no longer there.
 
-Not imported but sent: `XenHost` runs this text, after that of `tracer.py`, with dom0's own Python over one SSH channel,
-so it uses nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON object per
-line in, one per line out:
+Not imported but sent: `XenHost` runs this text, after those of `tracer.py` and `brake.py`, with dom0's own Python over
+one SSH channel, so it uses nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One
+JSON object per line in, one per line out:
 
     {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
     {"op": "lease", "seconds": s, "safe_kib": {…}}  {}; what is not given stays as it is
@@ -14,9 +14,13 @@ line in, one per line out:
     {"op": "trace", "disks": {name: number}}        {"events": {name: text}, "lost": n, "failed": {name: reason}}, what
                                                     these disks did since the last time, of the domains that the
                                                     last "state" told of; {} ends it
+    {"op": "until", "moment_s": s}                  {}, at that moment of this machine's monotonic clock
+    {"op": "hold", "after_s": s, "idle": name}      {}; from now on the machine is held so many seconds
+                                                    after every answer (brake.py); without "after_s": no longer
     {"op": "bye", "restore": true}                  {}; the end, with the safe targets if any other was set
 
-An "id" in a request comes back in its answer; {"error": text} answers what cannot be done.
+An "id" in a request comes back in its answer, with "mono_s", the moment of the answer; {"error": text} answers what
+cannot be done.
 
 **The dead-man.** With the first `set` a lease begins, since from then on there is something to undo; every `set` and
 `lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or
@@ -43,6 +47,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.xen.brake import LONGEST_S as LONGEST_HOLD_S
+from harness.xen.brake import Brake, BrakeError
 from harness.xen.tracer import TraceError, Tracer
 
 LOCK = Path("/run/ballast-agent.lock")
@@ -65,7 +71,7 @@ LONGEST_REQUEST = 1 << 20
 DEFAULT_LEASE_S, LONGEST_LEASE_S = 15.0, 24 * 3600.0
 LOOK_S = 0.5
 """While disks are traced: how often the trace is read at least, so that the kernel's buffer does not run over."""
-OPS = ("state", "lease", "set", "restore", "trace", "bye")
+OPS = ("state", "lease", "set", "restore", "trace", "until", "hold", "bye")
 
 
 class RefusedError(Exception):
@@ -105,6 +111,10 @@ class Bindings:
     def cap(self, domid: int, kib: int) -> None:
         """Set the most that a domain may have."""
         self._xc.domain_setmaxmem(domid, kib)
+
+    def run(self, domid: int, *, go: bool) -> None:
+        """Let a domain run, or pause it."""
+        (self._xc.domain_unpause if go else self._xc.domain_pause)(domid)
 
     def aim(self, domain: Facts, kib: int, video_kib: int, most_kib: int) -> None:
         """Set a target as `xl mem-set` does: Xen's own limit first, in both directions, then the word to the balloon.
@@ -152,6 +162,10 @@ class Tools:
         """Not with `xl`, whose mem-max changes for good what the domain was created with."""
         raise RefusedError("a cap needs Xen's Python bindings")
 
+    def run(self, domid: int, *, go: bool) -> None:
+        """Let a domain run, or pause it."""
+        _run("xl", "unpause" if go else "pause", str(domid))
+
     def aim(self, domain: Facts, kib: int, video_kib: int, most_kib: int) -> None:
         """Set a target, and Xen's limit with it; `most_kib` cannot be kept, which `cap` says."""
         _run("xl", "mem-set", str(domain["domid"]), f"{kib}k")
@@ -190,12 +204,16 @@ class Agent:
         """None: there is nothing to undo."""
         self.safe_kib: dict[str, int] = {}
         self.ended = False
+        self.until_s: float | None = None
+        """When the answer is due that waits for its moment."""
+        self._until_id: Any = None
+        self.brake = Brake(lambda domid, go: xen.run(domid, go=go))
         self._video: dict[int, int] = {}
         self._alive: dict[str, int] = {}
         """Number of each domain that the last `state` told of."""
 
-    def answer(self, line: bytes) -> Facts:
-        """One request's answer, as a mapping; a request that makes no sense has one too."""
+    def answer(self, line: bytes) -> Facts | None:
+        """One request's answer, or None: `due` has it later. A request that makes no sense has an answer too."""
         request: Any = None
         try:
             request = json.loads(line)
@@ -205,13 +223,25 @@ class Agent:
             if op not in OPS:
                 raise RefusedError(f"{op[:40]!r} is no op; there are {', '.join(OPS)}")
             said = getattr(self, f"_{op}")(request)
-        except (RefusedError, TraceError) as error:
+            if said is None:
+                return None
+        except (RefusedError, TraceError, BrakeError) as error:
             said = {"error": str(error)}
         except ValueError as error:
             said = {"error": f"the request cannot be read: {error}"}
         except Exception as error:  # noqa: BLE001  # Xen's bindings raise their own kinds; the agent must live on
             said = {"error": f"{type(error).__name__}: {error}"}
-        return {"id": request["id"], **said} if isinstance(request, dict) and "id" in request else said
+        return self._signed(request["id"] if isinstance(request, dict) and "id" in request else None, said)
+
+    def due(self) -> Facts | None:
+        """The answer for which it is time now."""
+        if self.until_s is None or self._clock() < self.until_s:
+            return None
+        self.until_s = None
+        return self._signed(self._until_id, {})
+
+    def _signed(self, number: Any, said: Facts) -> Facts:  # noqa: ANN401  # as it came
+        return {**({} if number is None else {"id": number}), "mono_s": self._clock(), **said}
 
     def make_safe(self) -> Facts:
         """Set the safe targets, those that shrink first. Returns what was set and what could not be."""
@@ -264,6 +294,18 @@ class Agent:
         self.tracer.follow({name: (there[name], disk) for name, disk in disks.items() if name in there})
         return self.tracer.take()
 
+    def _until(self, request: Facts) -> None:
+        self.until_s, self._until_id = _number(request, "moment_s", math.inf), request.get("id")
+
+    def _hold(self, request: Facts) -> Facts:
+        if "after_s" in request:
+            after_s = _number(request, "after_s", LONGEST_HOLD_S)
+            idle = next((each["domid"] for each in self._xen.domains() if each["name"] == request.get("idle")), None)
+            self.brake.put_on(after_s, idle)
+        else:
+            self.brake.take_off()
+        return {}
+
     def _bye(self, request: Facts) -> Facts:
         if request.get("restore") is not True:
             self.lease_ends_s = None
@@ -308,6 +350,14 @@ class Agent:
         return int(text) if text is not None and re.fullmatch(r"[0-9]{1,13}", text) else None
 
 
+def _number(request: Facts, key: str, most: float) -> float:
+    """A number of seconds, checked."""
+    number = request.get(key)
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= most:
+        raise RefusedError(f"{key} must be a number of seconds from 0" + ("" if math.isinf(most) else f" to {most:g}"))
+    return float(number)
+
+
 def _sizes(request: Facts, key: str) -> dict[str, int]:
     """A mapping of domain names to KiB, or to numbers of disks, checked."""
     sizes = request.get(key)
@@ -348,10 +398,17 @@ def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1) -> str:
     """Answer until there is a reason to end, and return that."""
     pending = b""
     while not agent.ended:
-        left_s = None if agent.lease_ends_s is None else agent.lease_ends_s - time.monotonic()
+        now_s = time.monotonic()
+        left_s = None if agent.lease_ends_s is None else agent.lease_ends_s - now_s
         if left_s is not None and left_s <= 0:
             return LEASE_OUT
-        wait_s = min(LOOK_S, math.inf if left_s is None else left_s) if agent.tracer.active else left_s
+        if (said := agent.due()) is not None:
+            _write(write_fd, said)
+            agent.brake.hold()
+            continue
+        waits_s = [left_s, None if agent.until_s is None else max(0.0, agent.until_s - now_s)]
+        waits_s.append(LOOK_S if agent.tracer.active else None)
+        wait_s = min((each for each in waits_s if each is not None), default=None)
         if not select.select([read_fd], [], [], wait_s)[0]:
             agent.tracer.look()
             continue
@@ -362,7 +419,9 @@ def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1) -> str:
         if len(pending) > LONGEST_REQUEST:
             return "a request without end"
         for line in lines:
-            _write(write_fd, agent.answer(line))
+            if (said := agent.answer(line)) is not None:
+                _write(write_fd, said)
+                agent.brake.hold()
     return "bye"
 
 
@@ -437,6 +496,7 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
         said = "nothing to undo" if agent.lease_ends_s is None else f"safe targets: {json.dumps(agent.make_safe())}"
         log(f"{reason}; {said}")
+        agent.brake.take_off()
         try:
             agent.tracer.close()
         except OSError as error:

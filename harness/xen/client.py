@@ -117,6 +117,10 @@ class GuestClient:
         newest = self.newest
         return UNKNOWN if newest is None else max(0.0, now_s - newest.arrived_s)
 
+    def heard_after(self, moment_s: float) -> bool:
+        """Whether there is a sample that arrived after a moment of the client's clock."""
+        return self.newest is not None and self.newest.arrived_s > moment_s
+
     def wait_for_sample(self, timeout_s: float, *, after_s: float = -math.inf) -> bool:
         """Wait until there is a sample that arrived after a moment of the controller's clock; whether there is."""
         with self._news:

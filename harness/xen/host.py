@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 from harness.governor import Plan
 from harness.ports import Outcome
 from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, Events, no_events
-from harness.xen.link import AgentLink, LinkError, NoAnswerError
+from harness.xen.clock import Dom0Clock
+from harness.xen.link import AgentLink, LinkError, NoAnswerError, Stepper
 from harness.xen.machine import Machine
 from harness.xen.ssh import ConnectionFailed
 
@@ -19,6 +21,10 @@ LEASE_S = 15.0
 TIMEOUT_S = 5.0
 DEAF_AFTER = 3
 """So many requests in a row without an answer, and the agent is given up."""
+HOLD_AFTER_S = 0.02
+"""From an answer until the machine is held: within it the answer has left dom0, encrypted and sent."""
+IDLE_DOMAIN = "lab-idle"
+"""What keeps the processor of a held machine from sleeping (roles/lab/files/rootfs/etc/xen/lab-idle)."""
 STRANGER = "no such guest in the inventory"
 
 
@@ -60,6 +66,7 @@ class XenHost:
 
     `safe_kib` are the targets (guest → KiB) that dom0 sets by itself when it hears nothing for `lease_s`. The lease
     begins with the first target that is set and ends with `restore`: before and after there is nothing to undo.
+    With `clock`, that goes by what dom0 says of the time; `timeout_s` is always the controller's.
     Events, with an empty guest: `host_connected`, `host_lost`, `host_unreachable`.
     """
 
@@ -72,8 +79,10 @@ class XenHost:
         lease_s: float = LEASE_S,
         timeout_s: float = TIMEOUT_S,
         events: Events = no_events,
+        clock: Dom0Clock | None = None,
     ) -> None:
-        self.dom0 = dom0
+        self.dom0, self._clock = dom0, clock
+        self._stepper: Stepper | None = None
         self._xen_names = {guest.name: guest.xen_name for guest in guests}
         self._names = {xen_name: name for name, xen_name in self._xen_names.items()}
         self._safe_kib, self._lease_s, self._timeout_s = dict(safe_kib), lease_s, timeout_s
@@ -168,6 +177,32 @@ class XenHost:
         """
         return self._ask({"op": "trace", "disks": dict(disks)})
 
+    def until(self, moment_s: float) -> None:
+        """Return at a moment of dom0's monotonic clock.
+
+        Raises:
+            HostError: dom0 cannot be asked.
+
+        """
+        self._ask({"op": "until", "moment_s": moment_s})
+
+    @contextmanager
+    def stepping(self, stepper: Stepper) -> Iterator[None]:
+        """Within this the machine stands still but for what it is asked to do, and its clock with it.
+
+        Raises:
+            HostError: it cannot be held.
+
+        """
+        self._stepper = stepper
+        try:
+            self._ask({"op": "hold", "after_s": HOLD_AFTER_S, "idle": IDLE_DOMAIN})
+            yield
+        finally:
+            with suppress(HostError):
+                self._ask({"op": "hold"})
+            self._stepper = None
+
     def renew_lease(self, lease_s: float | None = None) -> None:
         """Tell dom0 that the arbiter lives; `lease_s` is how long it may be silent from now on.
 
@@ -201,8 +236,9 @@ class XenHost:
         link = self._link
         if link is None:
             raise HostError(f"{self.dom0}: {self._why}")
+        stepper = self._stepper
         try:
-            said = link.ask(request, self._timeout_s)
+            said = link.ask(request, self._timeout_s, stepper)
         except NoAnswerError as error:
             self._unanswered += 1
             if self._unanswered >= DEAF_AFTER:
@@ -212,6 +248,9 @@ class XenHost:
             self._lose(link, str(error))
             raise HostError(str(error)) from error
         self._unanswered = 0
+        if self._clock is not None:
+            held = stepper is not None and request != {"op": "hold"} and stepper.wait()
+            self._clock.told(float(said["mono_s"]) + HOLD_AFTER_S * held, stepping=held)
         if "error" in said:
             raise HostError(f"{self.dom0}: {said['error']}")
         return said
@@ -224,6 +263,8 @@ class XenHost:
         try:
             if "error" in (said := link.ask({**self._lease(), "begin": self._leads}, self._timeout_s)):
                 raise ConnectionFailed(f"{self.dom0}: {said['error']}")
+            if self._clock is not None:
+                self._clock.follow(self, float(said["mono_s"]))
         except (LinkError, NoAnswerError, ConnectionFailed) as error:
             link.close()
             raise ConnectionFailed(str(error)) from error
@@ -234,6 +275,8 @@ class XenHost:
     def _lose(self, link: AgentLink, why: str) -> None:
         if self._link is link:
             self._link, self._dead, self._why = None, link, why
+            if self._stepper is not None:  # a machine that stands still could not be connected to anew
+                self._stepper.nudge()
             self._events("host_lost", "", why)
             self._lost.set()
 

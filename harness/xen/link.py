@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import paramiko
 
@@ -16,23 +16,42 @@ from harness.xen.agent import BUSY, LOG, UNLED
 from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 
-SENT = tuple(Path(__file__).with_name(name) for name in ("tracer.py", "agent.py"))
+SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "agent"))
 LONGEST_ANSWER = 1 << 24
+NUDGE_S = 1.0
+"""Of the controller's time, without an answer from a machine that may stand still."""
 
 START = """
 import sys, types
-tracer, agent = [sys.stdin.buffer.read(int(size)) for size in sys.argv[1:]]
-module = sys.modules["harness.xen.tracer"] = types.ModuleType("harness.xen.tracer")
-exec(compile(tracer, "ballast-tracer", "exec"), module.__dict__)
-exec(compile(agent, "ballast-agent", "exec"))
+*used, agent = [(name, sys.stdin.buffer.read(int(size))) for name, size in (word.split(":") for word in sys.argv[1:])]
+for name, text in used:
+    module = sys.modules["harness.xen." + name] = types.ModuleType("harness.xen." + name)
+    exec(compile(text, "ballast-" + name, "exec"), module.__dict__)
+exec(compile(agent[1], "ballast-agent", "exec"))
 """
-"""Runs what is sent: first what the agent imports, under the name by which it does, then the agent."""
+"""Runs what is sent: first what the agent imports, under the names by which it does, then the agent."""
 
 CAUSES = {
     BUSY: "another agent is at work there. Stop the other controller, or wait until its lease runs out.",
     UNLED: "its lease ran out, and it has set the safe targets. Renew the lease more often, or ask for a longer one.",
     127: "there is no python3. Install it in dom0 (apt install python3).",
 }
+
+
+class Stepper(Protocol):
+    """Lets a machine go on that stands still after every answer."""
+
+    def release(self) -> None:
+        """It has been asked something."""
+        ...
+
+    def nudge(self) -> None:
+        """The answer lets us wait."""
+        ...
+
+    def wait(self) -> bool:
+        """The answer is here; return whether the machine stands still again."""
+        ...
 
 
 class LinkError(ConnectionError):
@@ -62,7 +81,8 @@ class AgentLink:
             self._channel = transport(self._connection).open_session(timeout=PATIENCE_S)
             sources = [path.read_bytes() for path in SENT]
             self._channel.settimeout(PATIENCE_S)
-            execute(self._channel, shlex.join(["exec", "python3", "-I", "-c", START, *(str(len(s)) for s in sources)]))
+            words = [f"{path.stem}:{len(source)}" for path, source in zip(SENT, sources, strict=True)]
+            execute(self._channel, shlex.join(["exec", "python3", "-I", "-c", START, *words]))
             self._channel.sendall(b"".join(sources))
             # Not a byte more before it is ready: Python reads ahead.
             if "ready" not in (said := self._line(time.monotonic() + PATIENCE_S)):
@@ -71,8 +91,8 @@ class AgentLink:
             self.close()
             raise ConnectionFailed(f"{machine}: the agent does not start: {error}") from error
 
-    def ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send a request and return its answer.
+    def ask(self, request: Mapping[str, Any], timeout_s: float, stepper: Stepper | None = None) -> dict[str, Any]:
+        """Send a request and return its answer; `stepper` lets a machine go on for it that stands still.
 
         Raises:
             NoAnswerError: not in time; a late answer is dropped.
@@ -85,7 +105,9 @@ class AgentLink:
             try:
                 self._channel.settimeout(timeout_s)
                 self._channel.sendall(json.dumps({"id": self._asked, **request}).encode() + b"\n")
-                while (said := self._line(deadline_s)).get("id") != self._asked:
+                if stepper is not None:
+                    stepper.release()
+                while (said := self._line(deadline_s, stepper)).get("id") != self._asked:
                     pass
             except TimeoutError:
                 raise NoAnswerError(f"{self.machine}: the agent did not answer within {timeout_s:g} s") from None
@@ -102,10 +124,17 @@ class AgentLink:
         """End the connection; an agent that was not told `bye` then sets the safe targets."""
         self._connection.close()
 
-    def _line(self, deadline_s: float) -> dict[str, Any]:
+    def _line(self, deadline_s: float, stepper: Stepper | None = None) -> dict[str, Any]:
         while b"\n" not in self._rest:
-            self._channel.settimeout(max(0.01, deadline_s - time.monotonic()))
-            chunk = self._channel.recv(65536)
+            left_s = max(0.01, deadline_s - time.monotonic())
+            self._channel.settimeout(left_s if stepper is None else min(left_s, NUDGE_S))
+            try:
+                chunk = self._channel.recv(65536)
+            except TimeoutError:
+                if stepper is None or time.monotonic() >= deadline_s:
+                    raise
+                stepper.nudge()
+                continue
             if not chunk:
                 raise EOFError(self._why("it ended"))
             self._rest += chunk

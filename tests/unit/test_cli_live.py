@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from harness import cli_live, service
 from harness.cli_live import app
+from harness.clocks import SystemClock
 from harness.experiment.config import load_experiment
 from harness.governor import Limits, Plan
 from harness.policies import make
@@ -58,7 +60,7 @@ LIMITS = Limits(period_s=0.01, allow_swap=True)
 def serve(world: World, host: service.Host, *, policy: str = "equal", shadows: Sequence[str] = ()) -> list[dict]:  # type: ignore[type-arg]
     lines: list[dict] = []  # type: ignore[type-arg]
     service.serve(
-        world, host, make(policy), shadows={name: make(name) for name in shadows}, limits=LIMITS,
+        world, host, make(policy), shadows={name: make(name) for name in shadows}, limits=LIMITS, clock=SystemClock(),
         record=lambda line, _: lines.append(json.loads(json.dumps(line, allow_nan=False))),
         stopped=lambda: world.left <= 0,
     )  # fmt: skip
@@ -99,7 +101,7 @@ def test_a_dry_run_decides_the_same_every_time_and_blames_no_guest_for_standing_
 
 
 def test_a_sleep_ends_soon_when_it_is_told_to_stop() -> None:
-    clock = service.StoppableClock(lambda: True)
+    clock = service.StoppableClock(SystemClock(), lambda: True)
     began_s = clock.now_s()
     clock.sleep_until(began_s + 60)
     assert clock.now_s() - began_s < 1
@@ -126,7 +128,7 @@ def balance(monkeypatch: pytest.MonkeyPatch, world: World, *words: str) -> Resul
             world.safe = True
 
     monkeypatch.setattr(service, "connected", connected)
-    monkeypatch.setattr(cli_live, "_site", lambda *_: None)
+    monkeypatch.setattr(cli_live, "_site", lambda *_: SimpleNamespace(clock=SystemClock))
     quick = load_experiment("quick").model_copy(update={"period_s": 0.01})
     monkeypatch.setattr(cli_live, "load_experiment", lambda _: quick)
     return CliRunner().invoke(app, ["balance", "quick", "--policy", "equal", *words])

@@ -10,6 +10,7 @@ import pytest
 
 from harness import service
 from harness.balancer import Tick
+from harness.clocks import SystemClock
 from harness.experiment.config import load_experiment
 from harness.governor import Governor
 from harness.policies import Allocation, Policy, make
@@ -114,8 +115,8 @@ def test_a_service_whose_shadow_fails_acts_as_one_without() -> None:
     lines: list[Any] = []
     for world, shadows in ((alone, {}), (watched, {"bad": Broken(99)})):
         service.serve(
-            world, world, make("equal"), shadows=shadows, limits=LIMITS, record=lambda line, _: lines.append(line),
-            stopped=lambda world=world: world.left <= 0, events=tell,
+            world, world, make("equal"), shadows=shadows, limits=LIMITS, clock=SystemClock(),
+            record=lambda line, _: lines.append(line), stopped=lambda world=world: world.left <= 0, events=tell,
         )  # fmt: skip
     assert watched.applied == alone.applied != []
     assert [line["shadow"] for line in lines] == [{}] * 8

@@ -62,7 +62,10 @@ class Told:
         self.agent = Agent(self.xen, clock=lambda: self.now_s)  # type: ignore[arg-type]
 
     def __call__(self, op: str, **request: object) -> dict[str, Any]:
-        return self.agent.answer(json.dumps({"op": op, **request}).encode())
+        said = self.agent.answer(json.dumps({"op": op, **request}).encode())
+        assert said is not None
+        assert said.pop("mono_s") == self.now_s  # every answer says when it was given
+        return said
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class FakeLink:
         self.agent, self.cut, self.silent, self.closed = Agent(type(self).xen), False, False, False  # type: ignore[arg-type]
         self.made.append(self)
 
-    def ask(self, request: Mapping[str, Any], _: float) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any], _: float, stepper: object = None) -> dict[str, Any]:
         if self.cut:
             raise LinkError("it was cut")
         if self.silent:
