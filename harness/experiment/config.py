@@ -102,6 +102,8 @@ class Experiment(Model):
         """
         chosen = None if level is None or self.sweep is None else self.sweep.levels[level]
         changed = chosen.changes() if chosen else {}
+        if chosen is not None and chosen.lab is not None:
+            changed["lab"] = self.lab.but(chosen.lab)
         of = chosen.guests if chosen else {}
         guests = [of[guest.name].of(guest) if guest.name in of else guest for guest in self.guests]
         members = tuple(member for guest in guests for member in guest.members())

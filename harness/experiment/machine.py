@@ -52,3 +52,7 @@ class LabTerms(Model):
     """Each guest's swap disk."""
     files: Disk = Disk()
     """Each guest's disk for the files that its workload prepares and waits for."""
+
+    def but(self, other: LabTerms) -> LabTerms:
+        """Return these terms, with what the other ones say of themselves."""
+        return self.model_copy(update={key: getattr(other, key) for key in other.model_fields_set})

@@ -17,7 +17,7 @@ from harness.experiment.plan import Trial, plan
 from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.site import Site
 from harness.experiment.workloads import Workload
-from harness.lab import access
+from harness.lab import access, disks, shape
 from harness.lab.lab import Lab
 from harness.policies import SIMULATED
 from harness.progress import Progress
@@ -90,6 +90,8 @@ def _run_trial(
             watch("the lab goes back to its snapshot")
             restore(Lab(site.lab), writer)
         concrete = experiment.at(trial.level, trial.policy.name)
+        if site.lab is not None:
+            disks.change(Lab(site.lab), shape.of(experiment, workloads), concrete.lab, watch)
         names = [guest.name for guest in concrete.guests]
         rows = LiveTrial(
             experiment=concrete, trial=trial, workloads=workloads, site=site.only(names), writer=writer, watch=watch,

@@ -90,12 +90,12 @@ class Level(Model):
     duration_s: Annotated[float, Field(gt=0)] | None = None
     period_s: Annotated[float, Field(gt=0)] | None = None
     lab: LabTerms | None = None
-    """Its disks; the processor is the same at all levels."""
+    """Its disks, as far as they are others; the processor is the same at all levels."""
     guests: Mapping[GuestName, GuestChange] = {}
 
     def changes(self) -> dict[str, Any]:
         """Return the keys of the experiment, other than guests, that are other here."""
-        keys = ("pool_mib", "reserve_mib", "duration_s", "period_s", "lab")
+        keys = ("pool_mib", "reserve_mib", "duration_s", "period_s")
         return {key: value for key in keys if (value := getattr(self, key)) is not None}
 
 
