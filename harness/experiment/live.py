@@ -168,7 +168,11 @@ class LiveTrial:
             for work in late:
                 work.fault = f"not ready within {READY_S:.0f} s: {_last_lines(work, 1)}"
             list(pool.map(_kill, late))
-        self._go([(work, work.process) for work in self._works if work.process and work.process.ready])
+        self._go([
+            (work, work.process)
+            for work in self._works
+            if work.process and work.process.ready and not work.process.ended and not work.fault
+        ])  # fmt: skip
 
     def _wait_ready(self, host: XenHost) -> None:
         """Wait until all work is ready, or has ended, or the time for that is up."""

@@ -39,7 +39,7 @@ class Process:
 
     @property
     def ready(self) -> bool:
-        return not self.ended and time.monotonic() >= self._ready_s
+        return time.monotonic() >= self._ready_s
 
     def wait_ready(self, timeout_s: float) -> bool:
         time.sleep(max(0.0, min(timeout_s, self._ready_s - time.monotonic())))
