@@ -54,7 +54,7 @@ final class BankH2 {
         }
     }
 
-    private void fill(Load load) throws SQLException {
+    private void fill() throws SQLException {
         try (Connection connection = DriverManager.getConnection(URL)) {
             for (String table : TABLES) {
                 String columns = "(id INT PRIMARY KEY, balance BIGINT NOT NULL, filler VARCHAR)";
@@ -63,7 +63,6 @@ final class BankH2 {
                 String insert = "INSERT INTO " + table + " VALUES (?, 0, ?)";
                 try (PreparedStatement statement = connection.prepareStatement(insert)) {
                     for (int row = 0; row < rows; row++) {
-                        Load.require(!load.over(), "the time was up after %d of %d accounts", row, accounts);
                         statement.setInt(1, row);
                         statement.setString(2, table.equals("account") ? filler(row) : "");
                         statement.addBatch();
@@ -138,8 +137,9 @@ final class BankH2 {
         Load load = new Load(Load.number(arguments, "duration-s"), threads, (long) Load.number(arguments, "seed"));
         int accounts = (int) Load.number(arguments, "accounts"), filler = (int) Load.number(arguments, "account-bytes");
         BankH2 bank = new BankH2(accounts, filler, Load.number(arguments, "exponent"));
-        bank.fill(load);
-        System.err.printf("%.1f s: filled%n", load.elapsedS());
+        bank.fill();
+        System.err.printf("filled after %.1f s%n", load.elapsedS());
+        load.begin();
         Load.Stretch done = load.run(Load.number(arguments, "transactions-per-s"), load.leftS(), bank::transact);
         long history = sum("delta", "history");
         for (String table : TABLES) {

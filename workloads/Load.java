@@ -1,3 +1,4 @@
+import java.io.IOException;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.SplittableRandom;
@@ -5,7 +6,8 @@ import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Asks for operations at a pace, from several threads, until a deadline or a signal, and notes how long each took from
- * the moment when it was due: one that has to wait for those before it is late, and counts as slow.
+ * the moment when it was due: one that has to wait for those before it is late, and counts as slow. Its clock starts
+ * with begin(); until then there is no deadline, and a signal ends the program as a failure.
  */
 final class Load {
     /** One operation; what it throws ends the program as a failure. */
@@ -28,18 +30,21 @@ final class Load {
         Thread.setDefaultUncaughtExceptionHandler((thread, error) -> fail(error.toString()));
     }
 
-    private final long start = System.nanoTime();
-    private final long end;
+    private final double seconds;
     private final int threads;
     private final long seed;
-    private volatile boolean stopped;
+    private volatile long start = System.nanoTime(), end;
+    private volatile boolean begun, stopped;
 
     Load(double seconds, int threads, long seed) {
-        this.end = start + (long) (seconds * 1e9);
+        this.seconds = seconds;
         this.threads = threads;
         this.seed = seed;
         Thread main = Thread.currentThread();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            if (!begun) {
+                fail("it was told to stop before it was told to go");
+            }
             stopped = true;
             try {
                 main.join((long) (1000 * HEALTH_S)); // it reports, and ends the program itself
@@ -49,6 +54,25 @@ final class Load {
         }));
     }
 
+    /** Say that all is ready, wait for the word, and start the clock. */
+    void begin() {
+        System.out.println("ready");
+        System.out.flush();
+        StringBuilder word = new StringBuilder();
+        try {
+            for (int letter = System.in.read(); letter >= 0 && letter != '\n'; letter = System.in.read()) {
+                word.append((char) letter);
+            }
+        } catch (IOException error) {
+            fail("its input cannot be read: " + error);
+        }
+        require(word.toString().strip().equals("go"), "it was never told to go; by hand: echo go | java ...");
+        start = System.nanoTime();
+        end = start + (long) (seconds * 1e9);
+        begun = true;
+    }
+
+    /** Seconds since the word; before it, since the program began to get ready. */
     double elapsedS() {
         return (System.nanoTime() - start) / 1e9;
     }

@@ -194,9 +194,9 @@ final class Warehouse {
         Load load = new Load(duration, (int) Load.number(arguments, "threads"), seed);
         Warehouse[] warehouses = new Warehouse[(int) Load.number(arguments, "warehouses")];
         for (int each = 0; each < warehouses.length; each++) {
-            Load.require(!load.over(), "the time was up after %d of %d warehouses", each, warehouses.length);
             warehouses[each] = new Warehouse(new SplittableRandom(seed + each), size);
         }
+        load.begin();
         double most = 0, inTime = 0, stepS = load.leftS() / steps;
         long operations = 0;
         for (int step = 0; step < steps && !load.over(); step++) {

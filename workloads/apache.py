@@ -81,7 +81,8 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
         # As its user from the beginning: a server that changes its user is no longer bound to our end.
         server = Program([which("apache2"), "-X", "-f", str(folder / "apache.conf")], folder / "server.log", user=USER)
         with serving(server, run, lambda: answers(port), signal.SIGKILL):
-            started_s, done, turn = run.elapsed_s, 0, 0
+            run.begin()
+            done, turn = 0, 0
             while not run.stopped and run.elapsed_s < arguments.duration_s:
                 options = ["-q", "-k", "-c", str(clients), "-n", str(REQUESTS), "-s", str(ANSWER_S)]
                 page = f"http://127.0.0.1:{port}/{turn % arguments.pages}.html"
@@ -94,7 +95,7 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
                 done += requests_in(ab.said, arguments.page_kib)
                 turn += 1
                 run.progress(f"{done} requests")
-            elapsed_s = run.elapsed_s - started_s
+            elapsed_s = run.elapsed_s
     if not done:
         raise Failed("not one request was answered in time")
     return {"requests_per_s": done / elapsed_s, "requests": done, "elapsed_s": elapsed_s}

@@ -46,6 +46,7 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
     with scratch(arguments.data) as folder:
         output = folder / "result.json"
         limits = [f"--runtime={round(arguments.duration_s)}", "--output-format=json", f"--output={output}"]
+        run.begin()
         fio = Program([*job(arguments), *options, *pace, *limits], folder / "fio.log")
         if fio.follow(run) is None:
             fio.send(signal.SIGINT)  # then it says how far it came, and ends with 128
@@ -85,6 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = Run(arguments.duration_s)
     if arguments.prepare:
+        run.start()
         conclude(run, lambda: prepare(arguments))
     conclude(run, lambda: measure(run, arguments))
 

@@ -24,6 +24,7 @@ def main() -> None:
         if options.committed_mib:
             claim = mmap.mmap(-1, options.committed_mib * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             stack.callback(claim.close)
+        run.begin()
         run.sleep_until(run.deadline_s)
 
 

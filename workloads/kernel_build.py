@@ -128,6 +128,7 @@ def measure(run: Run, data: str, objects: int, jobs: int) -> Mapping[str, float]
         (tree / name).unlink(missing_ok=True)
     took_s: dict[str, float] = {}
     with scratch(data) as folder:
+        run.begin()
         for phase, names in phases.items():
             begun_s = run.elapsed_s
             if not compile_all(run, tree, names, jobs, folder):
@@ -153,6 +154,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = Run(arguments.duration_s)
     if arguments.prepare:
+        run.start()
         conclude(run, lambda: prepare(arguments.data))
     conclude(run, lambda: measure(run, arguments.data, arguments.objects, arguments.jobs))
 

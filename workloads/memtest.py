@@ -32,6 +32,7 @@ def tests_done(said: str) -> int:
 def measure(run: Run, mib: int, tests: int, folder: Path) -> Mapping[str, float]:
     """Test until the deadline."""
     environment = {"MEMTESTER_TEST_MASK": str(tests)} if tests else {}
+    run.begin()
     program = Program([*UNLOCKED, "memtester", f"{mib}M", str(LOOPS)], folder / "output", environment=environment)
     program.follow(run)
     elapsed_s = run.elapsed_s

@@ -2,7 +2,8 @@
 
 A pass writes one byte into each page of the present footprint. Passes are asked for at a fixed pace, so that the
 processor is idle in between while memory is ample; a pass that has to wait for pages delays the next. The footprint
-follows the clock and not the passes: whatever the policy, the same memory is wanted at the same time.
+follows the clock and not the passes: whatever the policy, the same memory is wanted at the same time. Taking the memory
+is part of the work, from its first MiB on.
 
 The result: `touched_mib_per_s`, MiB touched per second of wall time, counted page by page (with ample memory: passes
 per second times the mean footprint); `passes_per_s`; `lost_s`, the time by which passes ended after the next was due.
@@ -52,6 +53,7 @@ def main() -> None:
 
     run = Run(arguments.duration_s)
     memory = Memory(run)
+    run.begin()
     schedule = Schedule(run, arguments.passes_per_s)
     passes = passed_pages = 0
     try:

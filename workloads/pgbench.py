@@ -104,20 +104,18 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
         server = database.server(arguments.shared_mib)
         with serving(server, run, database.ready, signal.SIGQUIT):
             if arguments.prewarm == "true":
-                database.query(WARM, max(1.0, run.deadline_s - time.monotonic()))
-                run.check()
+                database.query(WARM, PREPARE_S)
             before, looked_up = database.query(MONEY), database.lookups()
-            started_s = run.elapsed_s
-            left_s = max(1, round(run.deadline_s - run.start_s - started_s))
             options = ["-n", "-M", "prepared", "-b", arguments.script]
-            options += ["-c", str(arguments.clients), "-T", str(left_s)]
+            options += ["-c", str(arguments.clients), "-T", str(max(1, round(run.duration_s)))]
             pace = ["-R", str(arguments.tps)] if arguments.tps else []
+            run.begin()
             pgbench = Program(database.client("pgbench", *options, *pace), folder / "pgbench.log")
             status = pgbench.follow(run)
-            elapsed_s = run.elapsed_s - started_s
+            elapsed_s = run.elapsed_s
             if status is None and not run.stopped:
                 status = pgbench.wait(CHECK_S)  # it ends with the transactions under way
-                elapsed_s = run.elapsed_s - started_s
+                elapsed_s = run.elapsed_s
             if status:
                 raise pgbench.failure()
             pgbench.end()
@@ -175,6 +173,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run = Run(arguments.duration_s)
     if arguments.prepare:
+        run.start()
         conclude(run, lambda: prepare(run, arguments.data, arguments.scale))
     conclude(run, lambda: measure(run, arguments))
 

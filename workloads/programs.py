@@ -1,7 +1,8 @@
 """Other people's programs in a workload: started so that none outlives us, waited for, driven, taken down.
 
 Runs on the guest's own Python (3.9 or newer) with nothing but its standard library. A guest that thrashes is slow in
-all of it: what is waited for may take as long as the run lasts, and what follows the run has its own limits.
+all of it: what is waited for may take as long as it takes until the run begins, then as long as the run lasts, and what
+follows the run has its own limits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Touches random pages of a steady footprint, some pages more often than others.
 
 `uniform`: every page is as likely. `zipf`: the page of rank r has a weight of 1/r^exponent; ranks are dealt over the
-footprint at random, so that popular pages are no neighbours. All pages are filled first, then touches are asked for at
-a fixed pace, in small groups; a group that has to wait for pages delays the next.
+footprint at random, so that popular pages are no neighbours. All pages are filled before the clock starts, then touches
+are asked for at a fixed pace, in small groups; a group that has to wait for pages delays the next.
 
 The result: `touches_per_s`, touches per second of wall time (with ample memory: the pace that was asked for);
 `lost_s`, the time by which groups ended after the next one was due.
@@ -55,14 +55,12 @@ def main() -> None:
     group = CHUNK_PAGES
     if arguments.touches_per_s:
         group = min(CHUNK_PAGES, max(1, round(arguments.touches_per_s / GROUPS_PER_S)))
-    lost_s = 0.0
-    schedule = None
+    pages = arguments.footprint_mib * SEGMENT_PAGES
+    popularity = Popularity(arguments.law, arguments.exponent, pages, arguments.seed)
+    memory.resize(arguments.footprint_mib)
+    run.begin()
+    schedule = Schedule(run, arguments.touches_per_s / group)
     try:
-        popularity = Popularity(
-            arguments.law, arguments.exponent, arguments.footprint_mib * SEGMENT_PAGES, arguments.seed
-        )
-        memory.resize(arguments.footprint_mib)
-        schedule = Schedule(run, arguments.touches_per_s / group)
         while True:
             for page in popularity.draw(group):
                 run.check()
@@ -70,12 +68,10 @@ def main() -> None:
             run.progress(f"{memory.touched_pages} touches, {schedule.lost_s:.1f} s lost")
             schedule.next()
     except Over:
-        if schedule is not None:
-            schedule.late()
-            lost_s = schedule.lost_s
+        schedule.late()
     elapsed_s = run.elapsed_s
     memory.resize(0)  # so that the report does not wait for pages
-    run.report({"touches_per_s": memory.touched_pages / elapsed_s, "lost_s": lost_s, "elapsed_s": elapsed_s})
+    run.report({"touches_per_s": memory.touched_pages / elapsed_s, "lost_s": schedule.lost_s, "elapsed_s": elapsed_s})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Fills a Redis and asks it for keys by a popularity law, at a pace, several requests on their way at once.
 
-One request in ten writes its key anew. Groups of requests go out together over a local socket; every answer is checked
-to the last byte, and at the end the server must still have every key.
+The clock starts when it is filled. One request in ten writes its key anew. Groups of requests go out together over a
+local socket; every answer is checked to the last byte, and at the end the server must still have every key.
 
 The result: `requests_per_s`; `p99_ms`, how long the answers of a group took, with one group in a hundred taking longer;
 `lost_s`, the time by which groups ended after the next was due.
@@ -132,7 +132,11 @@ def measure(run: Run, arguments: argparse.Namespace) -> Mapping[str, float]:
         argv = ["redis-server", *(word for key, value in options.items() for word in (f"--{key}", value))]
         server = Program(argv, folder / "server.log")
         with contextlib.closing(Client(path, run)) as client, serving(server, run, client.ready):
-            figures = drive(run, client, arguments)
+            values = Values(arguments.value_bytes)
+            fill(client, arguments.keys, values)
+            popularity = Popularity(arguments.law, arguments.exponent, arguments.keys, arguments.seed)
+            run.begin()
+            figures = drive(run, client, popularity, values, arguments)
             require_keys(path, arguments.keys)
             return figures
 
@@ -141,7 +145,9 @@ def require_keys(path: Path, keys: int) -> None:
     """Raise Failed when the server does not have every key, or does not say so in time."""
     try:
         # The run's own connection may have answers on their way.
-        with contextlib.closing(Client(path, Run(CHECK_S))) as client:
+        run = Run(CHECK_S)
+        run.start()
+        with contextlib.closing(Client(path, run)) as client:
             while not client.ready():
                 time.sleep(POLL_S)
             client.send([(b"DBSIZE",)])
@@ -152,14 +158,12 @@ def require_keys(path: Path, keys: int) -> None:
         raise Failed(f"redis has {said[1:].decode()} keys, and {keys} were written")
 
 
-def drive(run: Run, client: Client, arguments: argparse.Namespace) -> Mapping[str, float]:
-    """Fill the server, and ask until the deadline."""
-    values = Values(arguments.value_bytes)
-    fill(client, arguments.keys, values)
-    popularity = Popularity(arguments.law, arguments.exponent, arguments.keys, arguments.seed)
+def drive(
+    run: Run, client: Client, popularity: Popularity, values: Values, arguments: argparse.Namespace
+) -> Mapping[str, float]:
+    """Ask until the deadline."""
     chance = random.Random(arguments.seed)
     schedule = Schedule(run, arguments.requests_per_s / arguments.pipeline)
-    started_s = run.elapsed_s
     took_s: list[float] = []
     with contextlib.suppress(Over):
         while True:
@@ -168,7 +172,7 @@ def drive(run: Run, client: Client, arguments: argparse.Namespace) -> Mapping[st
             took_s.append(time.monotonic() - begun_s)
             run.progress(f"{len(took_s)} groups, {schedule.lost_s:.1f} s lost")
             schedule.next()
-    elapsed_s = run.elapsed_s - started_s
+    elapsed_s = run.elapsed_s
     schedule.late()
     if not took_s:
         raise Failed("not one group of requests was answered in time")

@@ -72,6 +72,7 @@ def main() -> None:
     def work() -> Mapping[str, float]:
         with scratch(arguments.data) as folder:
             argv = [which(*arguments.program.split(",")), *arguments.arguments]
+            run.begin()
             return repeat(run, argv, arguments.number, folder)
 
     conclude(run, work)

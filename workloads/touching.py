@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import signal
@@ -27,23 +28,48 @@ class Over(Exception):  # noqa: N818 - not an error: the time is up, or somebody
 
 
 class Run:
-    """A run's deadline and its reports; SIGTERM and SIGINT end it early, and what it did so far is still reported."""
+    """A run's deadline and its reports; SIGTERM and SIGINT end it early, and what it did so far is still reported.
+
+    Until `begin` it gets ready: there is no deadline, and whoever is told to stop then has nothing to report.
+    """
 
     def __init__(self, duration_s: float) -> None:
-        """Start the clock."""
+        """Get ready for a run that lasts so long."""
+        self.duration_s = duration_s
         self.start_s = time.monotonic()
-        self.deadline_s = self.start_s + duration_s
+        self.deadline_s = math.inf
         self.stopped = False
+        self._begun = False
         self._progress_s = self.start_s + PROGRESS_S
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
+    def begin(self) -> None:
+        """Say that all is ready, wait for the word, and start the clock. Exits with 1 when the word does not come."""
+        print("ready", flush=True)
+        word = b""
+        with contextlib.suppress(OSError):  # there is no input at all
+            while not word.endswith(b"\n") and (more := os.read(0, 1)):
+                word += more
+        if word.strip() != b"go":
+            sys.exit("failed: it was never told to go; by hand: echo go | " + " ".join(sys.argv[:1]) + " ...")
+        self.start()
+
+    def start(self) -> None:
+        """Start the clock now: for what waits for no word, such as a preparation."""
+        self.start_s = time.monotonic()
+        self.deadline_s = self.start_s + self.duration_s
+        self._progress_s = self.start_s + PROGRESS_S
+        self._begun = True
+
     def _stop(self, _number: int, _frame: object) -> None:
-        self.stopped = True
+        told, self.stopped = self.stopped, True
+        if not self._begun and not told:
+            sys.exit("failed: it was told to stop before it was told to go")
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the word; before it, since it began to get ready."""
         return time.monotonic() - self.start_s
 
     def check(self) -> float:

@@ -1,4 +1,4 @@
-"""One trial on real machines: connect, start the work in all guests together, balance until it ends, collect."""
+"""One trial on real machines: connect, get all work ready, let it go together, balance until it ends, collect."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ FIRST_SAMPLE_S = 120.0
 """A guest that has said nothing by then takes part in no trial."""
 SETTLE_S = 60.0
 """For the guests to reach the initial split before the work begins."""
+READY_S = 300.0
+"""For the workloads to get ready for the word; a guest that has not by then takes no further part."""
+LEAD_PERIODS = 0.25
+"""Of a period, by which the guests' samples come before the arbiter's ticks: none is on its way when they are read."""
 GRACE_S = 60.0
 """After the trial's time: a guest that thrashes needs it to say how it fared."""
-FIRST_TICK = 0.125
-"""Of a period, after the work began: the guests' samples, which begin with it, have arrived by then."""
 STOP_S = 10.0
 LAST_SAMPLE_S = 10.0
 KILLED = 137
@@ -96,10 +98,7 @@ class LiveTrial:
                 connection = self._connect(stack)
                 self._settle(connection.host)
                 stack.callback(self._stop_work)
-                self._start_work()
-                stack.enter_context(stepping(self.site, connection.host))
-                self.writer.begin()
-                self.clock.sleep_until(self.clock.now_s() + self.experiment.period_s * FIRST_TICK)
+                self._begin(stack, connection.host)
                 self._balance(connection.source, connection.host, self.trial.policy.make())
                 self._hear_out()
                 return [row for work in self._works for row in self._rows(work)]
@@ -144,7 +143,18 @@ class LiveTrial:
         if not wait_for(self.clock, lambda: not far(), SETTLE_S):
             raise TrialError(f"{', '.join(far())} did not reach the initial memory within {SETTLE_S:.0f} s")
 
+    def _begin(self, stack: ExitStack, host: XenHost) -> None:
+        """Start all work, wait until it is ready, and let it go together: that is the trial's t = 0."""
+        self._start_work()
+        with stepping(self.site, host):
+            self._wait_ready(host)
+        self._leave_late()
+        stack.enter_context(stepping(self.site, host))
+        self._go()
+
     def _start_work(self) -> None:
+        """Start all work; it gets ready and waits for the word."""
+
         def start(work: Work) -> None:
             argv = work.workload.command(
                 work.guest.parameters,
@@ -162,7 +172,42 @@ class LiveTrial:
         self.watch("starting the work in all guests")
         with ThreadPoolExecutor(len(self._works)) as pool:
             list(pool.map(start, self._works))
+
+    def _wait_ready(self, host: XenHost) -> None:
+        """Wait until all work is ready, or has ended, or the time for that is up."""
+
+        def all_ready() -> bool:
+            host.renew_lease()
+            waited_for = [work.guest.name for work in self._works if _getting_ready(work)]
+            self.watch(f"{', '.join(waited_for)}: getting ready")
+            return not waited_for
+
+        wait_for(self.clock, all_ready, READY_S)
+
+    def _leave_late(self) -> None:
+        """Who is not ready by now takes no further part."""
+        late = [work for work in self._works if _getting_ready(work)]
+        for work in late:
+            work.fault = f"not ready within {READY_S:.0f} s: {_last_lines(work, 1)}"
+            _kill(work)
+
+    def _go(self) -> None:
+        """Give the word to all who are ready, together: that is the trial's t = 0.
+
+        All guests take their samples at the same moments, and what they count, they count from then on.
+        """
         for work in self._works:
+            work.client.phase()
+        self.clock.sleep_until(self.clock.now_s() + LEAD_PERIODS * self.experiment.period_s)
+        ready = [work for work in self._works if work.process and not work.process.ended and not work.fault]
+        for work in ready:
+            work.first = work.client.newest.sample if work.client.newest else None
+        self.writer.begin()
+        for work in ready:
+            if work.process is not None:
+                work.process.go()
+        for work in ready:
+            work.started = self.writer.started
             self.writer.event("work_started", guest=work.guest.name, detail=work.workload.name)
 
     def _balance(self, source: XenSource, host: XenHost, policy: Policy) -> None:
@@ -183,7 +228,7 @@ class LiveTrial:
             record=record, go_on=self._working,
         )  # fmt: skip
         for work in self._works:
-            if work.process and not work.process.ended:
+            if work.process and work.process.went_s is not None and not work.process.ended:
                 work.fault = f"it had not ended after {self._limit_s(work):.0f} s"
 
     def _hear_out(self) -> None:
@@ -198,9 +243,7 @@ class LiveTrial:
         """Whatever ends the trial, no workload of it goes on in a guest."""
         for work in self._works:
             if work.process is not None and not work.process.ended:
-                # A guest that cannot be told is one whose connection, or whose whole lab, has gone.
-                with suppress(paramiko.SSHException, OSError, EOFError):
-                    work.process.kill(timeout_s=STOP_S)
+                _kill(work)
 
     def _now(self) -> Stamp:
         return Stamp.at(self.clock.now_s())
@@ -211,7 +254,9 @@ class LiveTrial:
     def _working(self) -> bool:
         now_s = self.clock.now_s()
         running = [(work, work.process) for work in self._works if work.process and not work.process.ended]
-        return any(now_s < process.started_s + self._limit_s(work) for work, process in running)
+        return any(
+            process.went_s is not None and now_s < process.went_s + self._limit_s(work) for work, process in running
+        )
 
     def _limit_s(self, work: Work) -> float:
         return min(self.experiment.duration_s + GRACE_S, work.workload.time_limit_s or math.inf)
@@ -234,8 +279,8 @@ class LiveTrial:
         """One row a metric; a workload without any is a row all the same."""
         status, reason = self._verdict(work)
         duration_s = math.nan
-        if work.process and work.process.ended_s is not None:
-            duration_s = work.process.ended_s - work.process.started_s
+        if work.process and work.process.ended_s is not None and work.process.went_s is not None:
+            duration_s = work.process.ended_s - work.process.went_s
         output = work.process.stdout.decode(errors="replace") if work.process else ""
         counters = self._counters(work)
         for metric in work.workload.metrics or (None,):
@@ -254,14 +299,14 @@ class LiveTrial:
         process = work.process
         if process is None:
             return "lost", work.fault or "the workload could not be started"
+        went = process.went_s is not None
         if work.fault:
-            return "timeout", work.fault
+            return "timeout" if went else "failed", work.fault
         if process.exit_status is None:
             return "lost", "the connection to the guest ended before the workload did"
-        if process.exit_status == 0:
+        if process.exit_status == 0 and went:
             return "ok", ""
-        last = process.stderr.decode(errors="replace").strip().splitlines()[-3:]
-        said = " | ".join(last) or "it said nothing"
+        said = _last_lines(work, 3) if went else f"before it was told to go: {_last_lines(work, 3)}"
         if (self._counters(work)["oom_kills"] or 0) > 0:  # it, or what it had started
             return "oom", f"the guest's kernel killed for want of memory; exit {process.exit_status}: {said}"
         if process.exit_status == KILLED:
@@ -282,6 +327,23 @@ class LiveTrial:
     def _row(self, guest: GuestConfig, started: Stamp, **values: object) -> TrialRow:
         row = {"duration_s": 0.0, **values}
         return TrialRow(guest=guest.name, workload=guest.workload, started=started, **row)  # type: ignore[arg-type]
+
+
+def _kill(work: Work) -> None:
+    # A guest that cannot be told is one whose connection, or whose whole lab, has gone.
+    with suppress(paramiko.SSHException, OSError, EOFError):
+        if work.process:
+            work.process.kill(timeout_s=STOP_S)
+
+
+def _last_lines(work: Work, most: int) -> str:
+    """What a guest's work said last on its standard error."""
+    said = work.process.stderr.decode(errors="replace").strip().splitlines() if work.process else []
+    return " | ".join(said[-most:]) or "it said nothing"
+
+
+def _getting_ready(work: Work) -> bool:
+    return work.process is not None and not work.process.ready and not work.process.ended
 
 
 def _known(number: float) -> float | None:

@@ -90,6 +90,12 @@ class Guest:
         self.cached_kib = max(0.0, min(machine.files_mib * MIB, self.room_kib))
         self.seen_kib = self.cached_kib
 
+    def get_ready(self) -> None:
+        """What the work lays out before it is told to go is there; counters count from then."""
+        if self.load.laid_out:
+            self._fit(self.load.footprint_kib(0.0), math.inf)
+            self.swapped_out_kib = 0.0
+
     @property
     def mem_total_kib(self) -> float:
         """MemTotal."""

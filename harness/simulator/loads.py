@@ -37,6 +37,8 @@ class Load:
     heights: tuple[float, ...] = (1.0,)
     claim_kib: float = 0.0
     """Committed and never touched."""
+    laid_out: bool = False
+    """The footprint is filled before the trial's time begins; else filling it is part of the work."""
     cyclic: bool = False
     exponent: float = 0.0
     """Of the popularity of the footprint's pages; 0: uniform."""
@@ -124,7 +126,7 @@ def _mono(said: Numbers, _: str) -> Load:
 def _random(said: Numbers, _: str) -> Load:
     size = said["footprint_mib"] * MIB
     exponent = said["exponent"] if said["law"] == "zipf" else 0.0
-    return Load(high_kib=size, exponent=exponent, ops_s=said["touches_per_s"], cpu_s=PACED_TOUCH_S)
+    return Load(high_kib=size, laid_out=True, exponent=exponent, ops_s=said["touches_per_s"], cpu_s=PACED_TOUCH_S)
 
 
 def _hog(said: Numbers, _: str) -> Load:
@@ -144,7 +146,7 @@ def _scan(said: Numbers, _: str) -> Load:
 
 def _database(said: Numbers, _: str) -> Load:
     return Load(
-        high_kib=said["anon_mib"] * MIB, exponent=said["exponent"], file_kib=said["cache_mib"] * MIB,
+        high_kib=said["anon_mib"] * MIB, laid_out=True, exponent=said["exponent"], file_kib=said["cache_mib"] * MIB,
         file_exponent=said["exponent"], touches=said["touches_per_op"], reads=said["reads_per_op"],
         ops_s=said["ops_per_s"], cpu_s=said["cpu_s"],
     )  # fmt: skip

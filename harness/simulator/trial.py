@@ -47,9 +47,11 @@ def host_of(experiment: Experiment, workloads: Mapping[str, Workload], machine: 
     members = []
     for config in experiment.guests:
         build = partial(_guest, config, workloads[config.workload], machine, seed)
+        guest = build()
+        guest.get_ready()
         members.append(
             Member(
-                guest=build(), reboot=build, min_kib=config.min_mib * MIB, shares=float(config.shares),
+                guest=guest, reboot=build, min_kib=config.min_mib * MIB, shares=float(config.shares),
                 behaviour=config.behaviour,
             )
         )  # fmt: skip

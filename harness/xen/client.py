@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -67,6 +68,7 @@ class GuestClient:
         self._intake = Intake()
         self._received: tuple[Received, ...] = ()
         self._connection: paramiko.SSHClient | None = None
+        self._sampler: paramiko.Channel | None = None
         self._news = threading.Condition()
         self._closing = threading.Event()
         self._silent = False
@@ -109,7 +111,10 @@ class GuestClient:
 
     @property
     def previous(self) -> Received | None:
-        """The sample before the newest, of the same boot; None when there is none."""
+        """A sample before the newest, of the same boot; None when there is none.
+
+        It is the one before, or where the newest came out of turn, the one before that: rates need time to pass.
+        """
         return self._received[-2] if len(self._received) == 2 else None
 
     def age_s(self, now_s: float) -> float:
@@ -127,16 +132,26 @@ class GuestClient:
             return self._news.wait_for(lambda: self.newest is not None and self.newest.arrived_s > after_s, timeout_s)
 
     def run(self, argv: Sequence[str]) -> RemoteProcess:
-        """Start a command in the guest, next to the sampler.
+        """Start a command in the guest, next to the sampler. Its moments are on this client's clock.
 
         Raises:
             ConnectionFailed: there is no connection now, or it broke.
 
         """
         try:
-            return RemoteProcess(argv, self._open_channel, name=self.name)
+            return RemoteProcess(argv, self._open_channel, name=self.name, clock=self._clock)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise ConnectionFailed(f"{self.machine}: {argv[0]} could not be started ({error}). Try again.") from error
+
+    def phase(self) -> None:
+        """Let the guest take a sample now, and from then on at whole periods after.
+
+        A sampler that is not there yet, or not any more, is not told: it begins when it begins.
+        """
+        sampler = self._sampler
+        if sampler is not None:
+            with suppress(paramiko.SSHException, OSError, EOFError):  # the listening thread sees it too, and tells
+                sampler.sendall(b"now\n")
 
     def _open_channel(self) -> paramiko.Channel:
         return self._transport().open_session(timeout=PATIENCE_S)
@@ -174,7 +189,10 @@ class GuestClient:
                 channel.settimeout(PATIENCE_S)
                 execute(channel, f"exec perl - {self.period_s:g} {self.aging_s:g}")
                 channel.sendall(SAMPLER.read_bytes() + b"__END__\n")
-                self._hear(channel)
+                try:
+                    self._hear(channel)
+                finally:
+                    self._sampler = None
                 if self._closing.is_set():
                     return
                 detail = channel.recv_stderr(1024).decode(errors="replace").strip()
@@ -201,6 +219,7 @@ class GuestClient:
                 continue
             if not chunk:
                 return
+            self._sampler = channel  # not before it has spoken: until then perl may take what we say for source text
             for line in self._intake.take(chunk):
                 self._receive(line)
 
@@ -225,6 +244,9 @@ class GuestClient:
         if before is not None and (kills := traffic(before.sample, sample).oom_kills) > 0:
             self._tell("oom_kill", f"{kills:.0f} since {before.sample.mono_s:.0f} s after boot")
         received = Received(sample=sample, arrived_s=now_s)
+        earlier = self.previous
+        if before is not None and earlier is not None and sample.mono_s - before.sample.mono_s < self.period_s / 2:
+            before = earlier
         with self._news:
             self._received = (received,) if before is None else (before, received)
             self._news.notify_all()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import select
 import shlex
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import paramiko
 
@@ -17,11 +19,15 @@ KEEP_BYTES = 65536
 """Of each output stream the end is kept: a workload's result is its last line."""
 LONGEST_FIRST_LINE = 32
 LINGER_S = 5.0
+GO_S = 5.0
+"""For the connection to take the word; three bytes wait only where it is about to end."""
 SIGNALS = frozenset({"INT", "KILL", "TERM"})
 
 # The outer shell gives way to ours, which therefore leads the command's process group; its own exit status tells even a
 # killed command (128 + signal), which SSH would not.
 _SCRIPT = 'echo "$$"; "$@"; exit "$?"'
+
+_READY = re.compile(rb"^ready\r?\n", re.MULTILINE)
 
 OpenChannel = Callable[[], paramiko.Channel]
 
@@ -32,9 +38,19 @@ def command_line(argv: Sequence[str]) -> str:
 
 
 class RemoteProcess:
-    """A command in a guest. Its input is empty; a thread reads its output, so it never blocks on us."""
+    """A command in a guest; a thread reads its output, so it never blocks on us.
 
-    def __init__(self, argv: Sequence[str], open_channel: OpenChannel, *, name: str) -> None:
+    A workload says `ready` on a line of its own and waits for the word, `go`, which is all of its input.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        open_channel: OpenChannel,
+        *,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start it.
 
         Raises:
@@ -42,19 +58,22 @@ class RemoteProcess:
 
         """
         self.argv = tuple(argv)
-        self.started_s = time.monotonic()
+        self._clock = clock
+        self.started_s = clock()
+        self.went_s: float | None = None
+        """When it was told to go."""
         self.ended_s: float | None = None
-        """Moments on the controller's monotonic clock."""
+        """Moments on `clock`."""
         self._open_channel = open_channel
         self._out, self._err = bytearray(), bytearray()
         self._pid: int | None = None
         self._status: int | None = None
         self._changed = threading.Condition()
+        self._ready = False
         self._ended = False
         self._channel = open_channel()
         try:
             execute(self._channel, command_line(argv))
-            self._channel.shutdown_write()
         except BaseException:
             self._channel.close()
             raise
@@ -63,7 +82,7 @@ class RemoteProcess:
 
     @property
     def stdout(self) -> bytes:
-        """The end of its standard output so far."""
+        """The end of its standard output so far, without the line that says it is ready."""
         with self._changed:
             return bytes(self._out)
 
@@ -72,6 +91,30 @@ class RemoteProcess:
         """The end of its standard error so far."""
         with self._changed:
             return bytes(self._err)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has said that it is ready."""
+        return self._ready
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until it says that it is ready; whether it has. Ends at once when nothing more can come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._ended, timeout_s)
+            return self._ready
+
+    def go(self) -> None:
+        """Give the word, and with it end the input. To say it again changes nothing.
+
+        What cannot be told has lost its connection, and its end says so.
+        """
+        if self.went_s is not None:
+            return
+        self.went_s = self._clock()
+        with suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.settimeout(GO_S)
+            self._channel.sendall(b"go\n")
+            self._channel.shutdown_write()
 
     @property
     def ended(self) -> bool:
@@ -132,7 +175,7 @@ class RemoteProcess:
             arrivals.poll(1000)
             while self._channel.recv_ready():
                 data = self._channel.recv(KEEP_BYTES)
-                self._keep(self._out, data if self._pid is not None else self._first_line(head, data))
+                self._take(data if self._pid is not None else self._first_line(head, data))
             while self._channel.recv_stderr_ready():
                 self._keep(self._err, self._channel.recv_stderr(KEEP_BYTES))
             if self._channel.status_event.is_set():
@@ -143,7 +186,7 @@ class RemoteProcess:
         with self._changed:
             if self._channel.exit_status >= 0:
                 self._status = self._channel.exit_status
-            self.ended_s = time.monotonic()
+            self.ended_s = self._clock()
             self._ended = True
             self._changed.notify_all()
         self._channel.close()
@@ -158,6 +201,15 @@ class RemoteProcess:
             self._pid = int(line) if line.isdigit() and len(line) < 10 and int(line) > 1 else 0
             self._changed.notify_all()
         return rest
+
+    def _take(self, data: bytes) -> None:
+        with self._changed:
+            self._out += data
+            if not self._ready and (said := _READY.search(self._out)):
+                del self._out[said.start() : said.end()]
+                self._ready = True
+                self._changed.notify_all()
+            del self._out[:-KEEP_BYTES]
 
     def _keep(self, stream: bytearray, data: bytes) -> None:
         with self._changed:

@@ -1,4 +1,5 @@
 # The guest's side of Ballast: one line of memory statistics per period on standard output, until standard input ends.
+# On a line that begins with `now` it sends one at once, and from then on at whole periods after.
 #
 # Started as `perl - PERIOD_S [AGING_S]` with this text and __END__ on standard input: nothing is installed. It uses only
 # what perl-base has, forks nothing and holds its files open, so that it still answers when the guest is short of memory.
@@ -156,6 +157,8 @@ syscall($number->{mlockall}, $lock) if $number->{mlockall};
 
 $start_ms = $aged_ms = now_ms();
 my $seq = 0;
+my ($anchor_ms, $anchor_seq) = ($start_ms, 0);    # of the lines' times, which are whole periods apart
+my $heard = '';
 while (1) {
     my @said = sample();
     if (defined $was) {
@@ -170,11 +173,15 @@ while (1) {
         substr($line, 0, $written) = '';
     }
 
-    # The next whole period from the start, so that errors do not add up; periods slept through leave a gap in seq.
-    $seq = 1 + int((now_ms() - $start_ms) / $period_ms);
-    while ((my $left_ms = $start_ms + $seq * $period_ms - now_ms()) > 0) {
+    # The next whole period from the anchor, so that errors do not add up; periods slept through leave a gap in seq.
+    my $periods = 1 + int((now_ms() - $anchor_ms) / $period_ms);
+    while ((my $left_ms = $anchor_ms + $periods * $period_ms - now_ms()) > 0) {
         vec(my $standard_input = '', 0, 1) = 1;
         next unless select($standard_input, undef, undef, $left_ms / 1000) > 0;
-        sysread(STDIN, my $ignored, 4096) or leave();
+        sysread(STDIN, $heard, 4096, length $heard) or leave();
+        ($anchor_ms, $anchor_seq, $periods) = (now_ms(), $seq + 1, 0) if $heard =~ /^now.*\n/m;
+        $heard =~ s/.*\n//s;    # what is left is the beginning of a line
+        $heard = '' if length $heard > 4096;
     }
+    $seq = $anchor_seq + $periods;
 }

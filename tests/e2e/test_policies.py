@@ -69,6 +69,8 @@ def busy(client: GuestClient) -> Iterator[None]:
     work = client.run(["python3", f"{WORKLOAD_DIR}/mono.py", "--low-mib=150", "--high-mib=150", "--rate-mib-s=50",
                        "--hold-s=5", "--passes-per-s=2", "--duration-s=300"])  # fmt: skip
     try:
+        assert work.wait_ready(60)
+        work.go()
         yield
     finally:
         work.kill()

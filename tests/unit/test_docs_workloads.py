@@ -52,14 +52,16 @@ def _folder(tmp_path: Path) -> Path:
 def test_the_example_measures_what_its_file_promises(folder: Path) -> None:
     workload = load_workload(folder / "lookup.yml")
     command = workload.command({"words": 1000}, duration_s=0.5, seed=1, directory=str(folder))
-    done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=True)
-    assert [metric.read(done.stdout) for metric in workload.metrics] == [json.loads(done.stdout)["lookups_per_s"]]
+    done = subprocess.run([sys.executable, *command[1:]], input="go\n", capture_output=True, text=True, check=True)
+    ready, result = done.stdout.splitlines()
+    assert ready == "ready"
+    assert [metric.read(done.stdout) for metric in workload.metrics] == [json.loads(result)["lookups_per_s"]]
     load_of(workload.modelled({}), "")
 
 
 def test_the_example_says_why_when_it_has_nothing_to_report(folder: Path) -> None:
     command = load_workload(folder / "lookup.yml").command({}, duration_s=0, seed=1, directory=str(folder))
-    done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *command[1:]], input="go\n", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "failed: not one word was looked up in time\n")
 
 

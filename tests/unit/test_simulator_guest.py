@@ -105,6 +105,25 @@ def test_swap_is_sticky_after_the_pressure_has_ended() -> None:
     assert one.slots_kib >= one.cold_out_kib > 0, "sleeping programs never come back"
 
 
+def test_what_is_laid_out_before_the_word_is_there_when_the_work_begins_and_counted_nowhere() -> None:
+    laid_out = Load(high_kib=300 * MIB, laid_out=True, cpu_s=1e-4)
+    ample, short = guest(laid_out, mib=500), guest(laid_out, mib=200)
+    for one in (ample, short):
+        one.get_ready()
+        assert one.footprint_kib == 300 * MIB
+        assert (one.swapped_out_kib, one.stalled_s, one.wanted_ops) == (0, 0, 0)
+    assert ample.swapped_kib == 0
+    assert short.swapped_kib > 100 * MIB
+    ample.work(0.0, 2.0, 1.0)
+    assert ample.ops == pytest.approx(2.0 / 1e-4), "no time goes into filling"
+
+
+def test_what_is_the_work_itself_to_fill_is_not_there_before() -> None:
+    one = guest(HOG, mib=500)
+    one.get_ready()
+    assert one.footprint_kib == 0
+
+
 def test_memory_and_swap_full_is_the_end_of_the_work() -> None:
     one = settle(guest(HOG, mib=200, swap_mib=50))
     assert one.oom_kills == 1

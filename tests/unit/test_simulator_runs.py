@@ -183,8 +183,10 @@ def targets_of_the_busy(label: str, out: Path) -> list[float]:
 
 
 def test_a_simulated_guest_swings_into_its_fixed_point_as_theory_says(tmp_path: Path) -> None:
-    assert targets_of_the_busy("weight 0.6 smoothing 0 s", tmp_path)[:4] == pytest.approx(
-        [0.6821, 0.6532, 0.6582, 0.6575], abs=0.0011
+    """At first nothing is seen to move to or from swap, so it grows to 650; what was asked for at 500 is overtaken."""
+    after_500, after_650, next_one = 0.6821, 0.6587, 0.6573  # G of docs/theory.md
+    assert targets_of_the_busy("weight 0.6 smoothing 0 s", tmp_path)[:3] == pytest.approx(
+        [after_500, after_650, next_one], abs=0.0011
     )
 
 

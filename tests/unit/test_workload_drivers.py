@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 from harness.experiment.workloads import WORKLOADS, load_workloads
+from tests.unit.starting import go, told, untold
 
 Driver = Callable[[str], ModuleType]
+Run = Client = Any  # of modules that are there only while a test runs
 NUMBER = r"--number=^speed (\d+)"
 
 
@@ -53,16 +55,18 @@ def program(folder: Path, text: str) -> str:
 
 
 def start(folder: Path, argv: str, *, duration_s: float = 2) -> subprocess.Popen[str]:
+    return told(command(folder, argv, duration_s=duration_s))
+
+
+def command(folder: Path, argv: str, *, duration_s: float = 2) -> list[str]:
     options = [f"--program={argv}", NUMBER, f"--data={folder / 'data'}", f"--duration-s={duration_s}"]
-    return subprocess.Popen(
-        [sys.executable, "-B", str(WORKLOADS / "repeat.py"), *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return [sys.executable, "-B", str(WORKLOADS / "repeat.py"), *options]
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
     output, errors = process.communicate(timeout=60)
-    return process.returncode, json.loads(output) if output else {}, errors.strip()
+    said = [line for line in output.splitlines() if line != "ready"]
+    return process.returncode, json.loads(said[-1]) if said else {}, errors.strip()
 
 
 def alive(pid: int) -> bool:
@@ -117,6 +121,35 @@ def test_a_program_that_is_not_installed_is_named(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_program_is_started_only_after_the_word(tmp_path: Path) -> None:
+    process = untold(command(tmp_path, program(tmp_path, f"touch {tmp_path}/began; echo speed 1"), duration_s=0.5))
+    time.sleep(1)
+    assert not (tmp_path / "began").exists()
+    go(process)
+    code, figures, _ = finish(process)
+    assert (code, figures["ended"]) == (0, "deadline")
+    assert figures["elapsed_s"] < 1
+
+
+def test_a_program_cannot_take_the_word_nor_what_follows_it(tmp_path: Path) -> None:
+    text = 'read -r line && exit 3; echo "speed 1"; sleep 0.3'
+    code, _, errors = finish(told(command(tmp_path, program(tmp_path, text), duration_s=0.5), b"go\nmore\n"))
+    assert code == 0, errors
+
+
+def test_a_driver_that_is_not_told_to_go_cleans_up_and_says_so(tmp_path: Path) -> None:
+    for word, said in ((b"", "never told to go"), (None, "told to stop before it was told to go")):
+        argv = command(tmp_path, program(tmp_path, "echo speed 1"))
+        process = untold(argv) if word is None else told(argv, word)
+        if word is None:
+            process.terminate()
+            process.wait(20)  # its input still open
+        code, figures, errors = finish(process)
+        assert (code, figures) == (1, {})
+        assert said in errors
+        assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_a_run_that_is_killed_leaves_no_program_behind(tmp_path: Path) -> None:
     process = start(tmp_path, program(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 60"), duration_s=60)
     pid = pid_in(tmp_path / "pid")
@@ -127,11 +160,7 @@ def test_a_run_that_is_killed_leaves_no_program_behind(tmp_path: Path) -> None:
 
 def test_a_signal_to_the_whole_group_still_lets_the_run_report(tmp_path: Path) -> None:
     text = f'test -e {tmp_path}/pid && sleep 60; echo $$ >{tmp_path}/pid; echo "speed 7"'
-    options = [f"--program={program(tmp_path, text)}", NUMBER, f"--data={tmp_path / 'data'}", "--duration-s=60"]
-    process = subprocess.Popen(
-        [sys.executable, "-B", str(WORKLOADS / "repeat.py"), *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    process = told(command(tmp_path, program(tmp_path, text), duration_s=60), start_new_session=True)
     pid_in(tmp_path / "pid")
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGTERM)
@@ -292,11 +321,19 @@ WANTED = SimpleNamespace(
 )  # fmt: skip
 
 
+def asked(redis: ModuleType, run: Run, client: Client) -> dict[str, float]:
+    values = redis.Values(WANTED.value_bytes)
+    redis.fill(client, WANTED.keys, values)
+    run.start()
+    popularity = redis.Popularity(WANTED.law, WANTED.exponent, WANTED.keys, WANTED.seed)
+    return dict(redis.drive(run, client, popularity, values, WANTED))
+
+
 def test_redis_is_asked_at_the_pace_and_every_answer_checked(driver: Driver, tmp_path: Path) -> None:
     redis, run = driver("redis"), driver("touching").Run(2.0)
     with closing(Store(tmp_path / "socket")), closing(redis.Client(tmp_path / "socket", run)) as client:
         assert client.ready()
-        assert redis.drive(run, client, WANTED)["requests_per_s"] == pytest.approx(40, rel=0.3)
+        assert asked(redis, run, client)["requests_per_s"] == pytest.approx(40, rel=0.3)
 
 
 def test_a_redis_that_gives_other_values_fails_the_run(driver: Driver, tmp_path: Path) -> None:
@@ -305,7 +342,7 @@ def test_a_redis_that_gives_other_values_fails_the_run(driver: Driver, tmp_path:
     with closing(store), closing(redis.Client(tmp_path / "socket", run)) as client:
         assert client.ready()
         with pytest.raises(failed, match="redis gave the wrong value for the key"):
-            redis.drive(run, client, WANTED)
+            asked(redis, run, client)
 
 
 def test_a_redis_that_has_lost_keys_fails_the_run(driver: Driver, tmp_path: Path) -> None:
@@ -323,31 +360,54 @@ def _classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def warehouse(classes: Path, **changes: object) -> subprocess.Popen[str]:
+def warehouse(classes: Path, **changes: object) -> list[str]:
     values = {"warehouses": 2, "size": 100, "threads": 2, "from-ops-per-s": 50, "to-ops-per-s": 200, "steps": 2,
               "limit-ms": 500, "seed": 1, "duration-s": 2, **changes}  # fmt: skip
     options = [f"--{key}={value}" for key, value in values.items()]
-    command = ["java", "-Xmx64m", "-XX:+UseSerialGC", "-cp", str(classes), "Warehouse", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return ["java", "-Xmx64m", "-XX:+UseSerialGC", "-cp", str(classes), "Warehouse", *options]
 
 
 def test_the_warehouse_with_time_to_spare_does_what_its_last_step_asks(classes: Path) -> None:
-    code, figures, errors = finish(warehouse(classes))
+    code, figures, errors = finish(told(warehouse(classes)))
     assert code == 0, errors
     assert figures["max_ops_per_s"] == pytest.approx(200, rel=0.3)
     assert figures["operations"] == pytest.approx(250, rel=0.3)
 
 
 def test_the_warehouse_reports_what_it_did_when_it_is_told_to_stop(classes: Path) -> None:
-    process = warehouse(classes, **{"duration-s": 60})
-    time.sleep(2)
+    process = untold(warehouse(classes, **{"duration-s": 60}))
+    go(process)
+    time.sleep(1)
     process.terminate()
     code, figures, errors = finish(process)
     assert (code, figures["ended"]) == (0, "signal"), errors
 
 
-def test_a_heap_that_is_too_small_is_a_failure_with_its_reason(classes: Path) -> None:
-    code, _, errors = finish(warehouse(classes, size=20000))
+def test_the_clock_of_a_java_program_starts_with_the_word(classes: Path) -> None:
+    process = untold(warehouse(classes, **{"duration-s": 1}))
+    time.sleep(1.5)
+    assert process.poll() is None
+    go(process)
+    code, figures, errors = finish(process)
+    assert code == 0, errors
+    assert figures["elapsed_s"] == pytest.approx(1, abs=0.5)
+    assert figures["operations"] == pytest.approx(125, rel=0.3)
+
+
+def test_a_java_program_that_is_not_told_to_go_fails_and_says_so(classes: Path) -> None:
+    code, figures, errors = finish(told(warehouse(classes), b""))
+    assert (code, figures, errors) == (1, {}, "failed: it was never told to go; by hand: echo go | java ...")
+    process = untold(warehouse(classes))
+    process.terminate()
+    process.wait(20)  # its input still open
+    code, figures, errors = finish(process)
+    assert (code, figures, errors) == (1, {}, "failed: it was told to stop before it was told to go")
+
+
+def test_a_heap_that_is_too_small_is_a_failure_with_its_reason_before_it_is_ready(classes: Path) -> None:
+    output, errors = (process := told(warehouse(classes, size=20000))).communicate(timeout=60)
+    code = process.returncode
+    assert output == ""
     assert (code, errors.splitlines()[-1]) == (1, "failed: java.lang.OutOfMemoryError: Java heap space")
 
 

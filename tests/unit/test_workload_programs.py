@@ -19,21 +19,26 @@ from typing import Any
 import pytest
 
 from harness.experiment.workloads import WORKLOADS, load_workloads
+from tests.unit.starting import go, told, untold
+
+
+def command(name: str, *, duration_s: float, **parameters: float | str) -> list[str]:
+    workload = load_workloads(names=[name])[name]
+    assert list(workload.problems(parameters)) == []
+    found = workload.command(parameters, duration_s=duration_s, seed=1, directory=str(WORKLOADS))
+    return [sys.executable, *found[1:]]
 
 
 def start(name: str, *, duration_s: float, **parameters: float | str) -> subprocess.Popen[str]:
-    workload = load_workloads(names=[name])[name]
-    assert list(workload.problems(parameters)) == []
-    command = workload.command(parameters, duration_s=duration_s, seed=1, directory=str(WORKLOADS))
-    return subprocess.Popen(
-        [sys.executable, *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+    return told(command(name, duration_s=duration_s, **parameters))
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
-    figures = json.loads(output)
+    *before, last = output.splitlines()
+    assert before in (["ready"], [])  # [] if the test has read it
+    figures = json.loads(last)
     assert isinstance(figures, dict)
     return figures
 
@@ -97,12 +102,51 @@ def test_random_without_a_pace_touches_as_much_as_it_can() -> None:
 @pytest.mark.parametrize("name", ["mono", "random"])
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_and_what_was_done_is_reported(name: str, sent: signal.Signals) -> None:
-    process = start(name, duration_s=60)
-    time.sleep(0.7)
+    process = untold(command(name, duration_s=60))
+    go(process)
+    time.sleep(0.5)
     process.send_signal(sent)
     figures = finish(process)
     assert figures["ended"] == "signal"
     assert 0 < figures["elapsed_s"] < 5
+
+
+@pytest.mark.parametrize("name", ["mono", "random"])
+def test_the_clock_starts_with_the_word_however_long_that_takes(name: str) -> None:
+    process = untold(command(name, duration_s=0.5))
+    time.sleep(1)
+    assert process.poll() is None
+    go(process)
+    figures = finish(process)
+    assert figures["ended"] == "deadline"
+    assert figures["elapsed_s"] == pytest.approx(0.5, abs=0.4)
+
+
+@pytest.mark.parametrize("name", ["mono", "random", "idle"])
+@pytest.mark.parametrize("word", ["", "stop\n"])
+def test_without_the_word_there_is_no_run(name: str, word: str) -> None:
+    output, errors = (process := told(command(name, duration_s=60), word.encode())).communicate(timeout=30)
+    assert (process.returncode, output) == (1, "ready\n")
+    assert errors.startswith("failed: it was never told to go; by hand: echo go | ")
+
+
+@pytest.mark.parametrize("name", ["mono", "random", "idle"])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_word_ends_it_without_a_result(name: str, sent: signal.Signals) -> None:
+    process = untold(command(name, duration_s=60))
+    process.send_signal(sent)
+    process.wait(20)  # its input still open
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (1, "", "failed: it was told to stop before it was told to go\n")
+
+
+def test_random_has_filled_its_footprint_before_it_is_ready_and_mono_takes_its_own_in_the_run() -> None:
+    filled = untold(command("random", duration_s=60, footprint_mib=64))
+    bare = untold(command("mono", duration_s=60, low_mib=64, high_mib=64))
+    assert resident_mib(filled) > 64 > resident_mib(bare)
+    for process in (filled, bare):
+        process.kill()
+        process.communicate(timeout=10)
 
 
 @pytest.mark.parametrize("name", ["mono", "random"])
@@ -150,11 +194,23 @@ def test_pages_that_come_slowly_are_touched_in_smaller_chunks(
     assert 0.005 * max(sizes[5:]) <= program.SLOW_CHUNK_S
 
 
+def test_what_is_laid_out_before_the_word_has_no_deadline(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(program.time, "monotonic", lambda: now[0])
+    run = program.Run(1.0)
+    now[0] = 100.0
+    assert run.check() == 100.0
+    run.start()
+    assert (run.start_s, run.deadline_s, run.elapsed_s) == (100.0, 101.0, 0.0)
+
+
 def test_a_deadline_ends_a_pass_in_its_middle(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(program.time, "monotonic", lambda: now[0])
-    memory = program.Memory(program.Run(1.0))
+    run = program.Run(1.0)
+    memory = program.Memory(run)
     memory.resize(1)
+    run.start()
     for _, last in memory._chunks():
         now[0] = 0.99 if last < program.SEGMENT_PAGES else 1.0
     with pytest.raises(program.Over):

@@ -48,6 +48,26 @@ def test_the_sampler_says_what_proc_says_once_a_period_and_ends_with_its_input()
 
 
 @perl
+def test_the_sampler_told_now_speaks_at_once_and_from_then_on_at_whole_periods_after() -> None:
+    process = sampler("2")
+    assert process.stdin
+    assert process.stdout
+    first = parse_sample(process.stdout.readline())
+    process.stdin.write(b"whatever\nno")
+    process.stdin.flush()
+    time.sleep(0.7)
+    process.stdin.write(b"w\nno")
+    process.stdin.flush()
+    told, next_one = (parse_sample(process.stdout.readline()) for _ in range(2))
+    process.stdin.close()
+    assert process.wait(5) == 0
+    process.stdout.close()
+    assert [first.seq, told.seq, next_one.seq] == [0, 1, 2]
+    assert told.mono_s - first.mono_s == pytest.approx(0.7, abs=0.3)
+    assert next_one.mono_s - told.mono_s == pytest.approx(2, abs=0.2)
+
+
+@perl
 def test_the_sampler_ends_when_nobody_listens_any_more() -> None:
     process = sampler()
     assert process.stdin
@@ -114,6 +134,17 @@ def test_a_client_keeps_the_newest_two_samples_of_the_same_boot_and_tells_of_reb
     guest._receive(b"B1 seq=0 mono_ms=100 oom_kill=0")
     assert guest.previous is None
     assert [event for event, _ in told] == ["oom_kill", "rebooted"]
+
+
+def test_rates_are_not_taken_over_the_moment_between_a_sample_and_one_that_came_out_of_turn() -> None:
+    guest = client()
+    for line in (b"B1 seq=0 mono_ms=5000", b"B1 seq=1 mono_ms=6000", b"B1 seq=2 mono_ms=6010"):
+        guest._receive(line)
+    assert guest.previous
+    assert guest.newest
+    assert (guest.previous.sample.seq, guest.newest.sample.seq) == (0, 2)
+    guest._receive(b"B1 seq=3 mono_ms=7010")
+    assert (guest.previous.sample.seq, guest.newest.sample.seq) == (2, 3)
 
 
 def test_one_can_wait_for_a_sample_that_is_younger_than_a_moment() -> None:
