@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-
-import paramiko
 
 from harness.balancer import Tick, balance
 from harness.clocks import wait_for
@@ -17,7 +15,7 @@ from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib, stepping
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
-from harness.experiment.sweep import Guest as GuestConfig
+from harness.experiment.work import Work, row_of
 from harness.experiment.workloads import WORKLOAD_DIR, Workload
 from harness.governor import Governor, Limits
 from harness.lab.image import LabError
@@ -25,10 +23,7 @@ from harness.policies import Policy
 from harness.ports import Clock
 from harness.records import Stamp, TrialRow, TrialWriter
 from harness.shadows import Shadows
-from harness.xen.client import GuestClient
-from harness.xen.facts import Sample, traffic
 from harness.xen.host import HostError, XenHost
-from harness.xen.process import RemoteProcess
 from harness.xen.source import XenSource
 from harness.xen.ssh import ConnectionFailed
 
@@ -42,39 +37,12 @@ LEAD_PERIODS = 0.25
 """Of a period, by which the guests' samples come before the arbiter's ticks: none is on its way when they are read."""
 GRACE_S = 60.0
 """After the trial's time: a guest that thrashes needs it to say how it fared."""
-STOP_S = 10.0
 LAST_SAMPLE_S = 10.0
-KILLED = 137
-COUNTERS = {
-    "major_faults": "major_faults",
-    "swapped_in_kib": "swap_in_kib",
-    "swapped_out_kib": "swap_out_kib",
-    "stall_some_s": "stall_some_s",
-    "stall_full_s": "stall_full_s",
-    "oom_kills": "oom_kills",
-}
-"""Column of the trial's rows → what the guest's samples call it."""
-
 Watch = Callable[[str], None]
 
 
 class TrialError(RuntimeError):
     """The trial could not begin or go on; the message is its reason."""
-
-
-@dataclass(slots=True)
-class Work:
-    """What one guest does in the trial, and what was seen of it."""
-
-    guest: GuestConfig
-    workload: Workload
-    client: GuestClient
-    started: Stamp | None = None
-    process: RemoteProcess | None = None
-    first: Sample | None = None
-    last_kib: float = math.nan
-    moved_kib: float = 0.0
-    fault: str = ""
 
 
 @dataclass(slots=True)
@@ -101,10 +69,10 @@ class LiveTrial:
                 self._begin(stack, connection.host)
                 self._balance(connection.source, connection.host, self.trial.policy.make())
                 self._hear_out()
-                return [row for work in self._works for row in self._rows(work)]
+                return [row for work in self._works for row in work.rows(self._now())]
         except (TrialError, HostError, ConnectionFailed, LabError) as error:
             self.writer.event("trial_failed", detail=str(error))
-            return [self._row(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
+            return [row_of(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
 
     def _connect(self, stack: ExitStack) -> Connection:
         self.watch("connecting to dom0 and the guests")
@@ -178,7 +146,7 @@ class LiveTrial:
 
         def all_ready() -> bool:
             host.renew_lease()
-            waited_for = [work.guest.name for work in self._works if _getting_ready(work)]
+            waited_for = [work.guest.name for work in self._works if work.getting_ready]
             self.watch(f"{', '.join(waited_for)}: getting ready")
             return not waited_for
 
@@ -186,10 +154,10 @@ class LiveTrial:
 
     def _leave_late(self) -> None:
         """Who is not ready by now takes no further part."""
-        late = [work for work in self._works if _getting_ready(work)]
+        late = [work for work in self._works if work.getting_ready]
         for work in late:
-            work.fault = f"not ready within {READY_S:.0f} s: {_last_lines(work, 1)}"
-            _kill(work)
+            work.fault = f"not ready within {READY_S:.0f} s: {work.last_lines(1)}"
+            work.kill()
 
     def _go(self) -> None:
         """Give the word to all who are ready, together: that is the trial's t = 0.
@@ -199,13 +167,10 @@ class LiveTrial:
         for work in self._works:
             work.client.phase()
         self.clock.sleep_until(self.clock.now_s() + LEAD_PERIODS * self.experiment.period_s)
-        ready = [work for work in self._works if work.process and not work.process.ended and not work.fault]
-        for work in ready:
-            work.first = work.client.newest.sample if work.client.newest else None
+        ready = [work for work in self._works if work.running and not work.fault]
         self.writer.begin()
         for work in ready:
-            if work.process is not None:
-                work.process.go()
+            work.go()
         for work in ready:
             work.started = self.writer.started
             self.writer.event("work_started", guest=work.guest.name, detail=work.workload.name)
@@ -220,7 +185,8 @@ class LiveTrial:
                 tick.view, tick.allocation, policy, tick.plan, tick.outcome, tick.timing,
                 names=tick.names, shadow=shadows.decisions(tick),
             )  # fmt: skip
-            self._note_movement(tick)
+            for work in self._works:
+                work.note_movement(tick.view)
             self.watch(self._seen(self.clock.now_s() - began_s, tick))
 
         balance(
@@ -228,7 +194,7 @@ class LiveTrial:
             record=record, go_on=self._working,
         )  # fmt: skip
         for work in self._works:
-            if work.process and work.process.went_s is not None and not work.process.ended:
+            if work.running and work.went() is not None:
                 work.fault = f"it had not ended after {self._limit_s(work):.0f} s"
 
     def _hear_out(self) -> None:
@@ -242,8 +208,8 @@ class LiveTrial:
     def _stop_work(self) -> None:
         """Whatever ends the trial, no workload of it goes on in a guest."""
         for work in self._works:
-            if work.process is not None and not work.process.ended:
-                _kill(work)
+            if work.running:
+                work.kill()
 
     def _now(self) -> Stamp:
         return Stamp.at(self.clock.now_s())
@@ -253,20 +219,11 @@ class LiveTrial:
 
     def _working(self) -> bool:
         now_s = self.clock.now_s()
-        running = [(work, work.process) for work in self._works if work.process and not work.process.ended]
-        return any(
-            process.went_s is not None and now_s < process.went_s + self._limit_s(work) for work, process in running
-        )
+        went = [(work, work.went()) for work in self._works if work.running]
+        return any(went_s is not None and now_s < went_s + self._limit_s(work) for work, went_s in went)
 
     def _limit_s(self, work: Work) -> float:
         return min(self.experiment.duration_s + GRACE_S, work.workload.time_limit_s or math.inf)
-
-    def _note_movement(self, tick: Tick) -> None:
-        for work in self._works:
-            kib = float(tick.view.current_kib[tick.view.names.index(work.guest.name)])
-            if math.isfinite(kib):
-                work.moved_kib += abs(kib - work.last_kib) if math.isfinite(work.last_kib) else 0.0
-                work.last_kib = kib
 
     def _seen(self, elapsed_s: float, tick: Tick) -> str:
         sizes = ", ".join(
@@ -274,77 +231,3 @@ class LiveTrial:
         )
         state = f", {tick.allocation.state}" if tick.allocation.state else ""
         return f"{elapsed_s:.0f} of {self.experiment.duration_s:.0f} s{state}; MiB: {sizes}"
-
-    def _rows(self, work: Work) -> Iterator[TrialRow]:
-        """One row a metric; a workload without any is a row all the same."""
-        status, reason = self._verdict(work)
-        duration_s = math.nan
-        if work.process and work.process.ended_s is not None and work.process.went_s is not None:
-            duration_s = work.process.ended_s - work.process.went_s
-        output = work.process.stdout.decode(errors="replace") if work.process else ""
-        counters = self._counters(work)
-        for metric in work.workload.metrics or (None,):
-            row = {"status": status, "reason": reason, "duration_s": duration_s, **counters}
-            if metric is not None:
-                row |= {"metric": metric.name, "unit": metric.unit, "better": metric.better}
-                if status == "ok":
-                    try:
-                        row["value"] = metric.read(output)
-                    except ValueError as error:
-                        row |= {"status": "failed", "reason": str(error)}
-            yield self._row(work.guest, work.started or self._now(), **row)
-
-    def _verdict(self, work: Work) -> tuple[str, str]:
-        """Status and reason of what a guest did."""
-        process = work.process
-        if process is None:
-            return "lost", work.fault or "the workload could not be started"
-        went = process.went_s is not None
-        if work.fault:
-            return "timeout" if went else "failed", work.fault
-        if process.exit_status is None:
-            return "lost", "the connection to the guest ended before the workload did"
-        if process.exit_status == 0 and went:
-            return "ok", ""
-        said = _last_lines(work, 3) if went else f"before it was told to go: {_last_lines(work, 3)}"
-        if (self._counters(work)["oom_kills"] or 0) > 0:  # it, or what it had started
-            return "oom", f"the guest's kernel killed for want of memory; exit {process.exit_status}: {said}"
-        if process.exit_status == KILLED:
-            return "failed", f"exit {KILLED}: it was killed, and not for want of memory: {said}"
-        return "failed", f"exit {process.exit_status}: {said}"
-
-    def _counters(self, work: Work) -> dict[str, float | None]:
-        newest = work.client.newest
-        moved = work.moved_kib / KIB_PER_MIB
-        if work.first is None or newest is None or newest.sample.mono_s < work.first.mono_s:
-            return {"balloon_moved_mib": moved, "oom_kills": None}
-        since = traffic(work.first, newest.sample)
-        return {
-            "balloon_moved_mib": moved,
-            **{column: _known(getattr(since, name)) for column, name in COUNTERS.items()},
-        }
-
-    def _row(self, guest: GuestConfig, started: Stamp, **values: object) -> TrialRow:
-        row = {"duration_s": 0.0, **values}
-        return TrialRow(guest=guest.name, workload=guest.workload, started=started, **row)  # type: ignore[arg-type]
-
-
-def _kill(work: Work) -> None:
-    # A guest that cannot be told is one whose connection, or whose whole lab, has gone.
-    with suppress(paramiko.SSHException, OSError, EOFError):
-        if work.process:
-            work.process.kill(timeout_s=STOP_S)
-
-
-def _last_lines(work: Work, most: int) -> str:
-    """What a guest's work said last on its standard error."""
-    said = work.process.stderr.decode(errors="replace").strip().splitlines() if work.process else []
-    return " | ".join(said[-most:]) or "it said nothing"
-
-
-def _getting_ready(work: Work) -> bool:
-    return work.process is not None and not work.process.ready and not work.process.ended
-
-
-def _known(number: float) -> float | None:
-    return number if math.isfinite(number) else None

@@ -14,8 +14,9 @@ import pytest
 from harness.clocks import SystemClock
 from harness.experiment import live
 from harness.experiment.config import Experiment
-from harness.experiment.live import LiveTrial, Work
+from harness.experiment.live import LiveTrial
 from harness.experiment.plan import Trial, plan
+from harness.experiment.work import Work
 from harness.experiment.workloads import load_workloads
 from harness.records import Stamp
 from harness.xen.client import GuestClient, Received
@@ -165,7 +166,7 @@ def test_a_guest_that_is_not_ready_in_time_is_killed_and_a_failed_row_and_the_ot
     assert happened[0] == ("kill", "g1")
     assert [name for what, name in happened if what == "go"] == ["g2", "g3"]
     assert trial._verdict(trial._works[0]) == ("failed", "not ready within 1 s: still filling")
-    assert all(math.isnan(row.duration_s) for row in trial._rows(trial._works[0]))
+    assert all(math.isnan(row.duration_s) for row in trial._works[0].rows(Stamp.now()))
     assert trial._working()
 
 
@@ -190,7 +191,7 @@ def test_the_time_of_the_work_counts_from_the_word(monkeypatch: pytest.MonkeyPat
     trial, _, _ = begin(monkeypatch, g1={"ready_s": 0.3}, g2={"ready_s": 0}, g3={"ready_s": 0})
     process = cast("Any", trial._works[0].process)
     process.ended_s, process.exit_status, process.stdout = process.went_s + 2, 0, b'{"touched_mib_per_s": 7}'
-    row = next(iter(trial._rows(trial._works[0])))
+    row = next(iter(trial._works[0].rows(Stamp.now())))
     assert (row.status, row.value, row.duration_s) == ("ok", 7, pytest.approx(2))
     process.ended_s = None
     monkeypatch.setattr(time, "monotonic", lambda: process.went_s + EXPERIMENT.duration_s + live.GRACE_S - 0.1)

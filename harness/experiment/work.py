@@ -1,0 +1,143 @@
+"""What one guest does in a trial on real machines, what was seen of it, and the rows that come of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import paramiko
+
+from harness.experiment.connection import KIB_PER_MIB
+from harness.experiment.sweep import Guest
+from harness.experiment.workloads import Workload
+from harness.records import Stamp, TrialRow
+from harness.view import HostView
+from harness.xen.client import GuestClient
+from harness.xen.facts import Sample, traffic
+from harness.xen.process import RemoteProcess
+
+STOP_S = 10.0
+KILLED = 137
+COUNTERS = {
+    "major_faults": "major_faults",
+    "swapped_in_kib": "swap_in_kib",
+    "swapped_out_kib": "swap_out_kib",
+    "stall_some_s": "stall_some_s",
+    "stall_full_s": "stall_full_s",
+    "oom_kills": "oom_kills",
+}
+"""Column of the trial's rows → what the guest's samples call it."""
+
+
+@dataclass(slots=True)
+class Work:
+    """The work of one guest."""
+
+    guest: Guest
+    workload: Workload
+    client: GuestClient
+    started: Stamp | None = None
+    process: RemoteProcess | None = None
+    first: Sample | None = None
+    last_kib: float = math.nan
+    moved_kib: float = 0.0
+    fault: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.process is not None and not self.process.ended
+
+    @property
+    def getting_ready(self) -> bool:
+        """Whether it was started, and neither is ready nor has ended."""
+        return self.process is not None and not self.process.ready and not self.process.ended
+
+    def went(self) -> float | None:
+        """When it was told to go, by the trial's clock."""
+        return self.process.went_s if self.process else None
+
+    def go(self) -> None:
+        """Tell it to; what its guest counts, it counts from now on."""
+        self.first = self.client.newest.sample if self.client.newest else None
+        if self.process is not None:
+            self.process.go()
+
+    def kill(self) -> None:
+        """End it. A guest that cannot be told is one whose connection, or whose whole lab, has gone."""
+        with suppress(paramiko.SSHException, OSError, EOFError):
+            if self.process is not None:
+                self.process.kill(timeout_s=STOP_S)
+
+    def note_movement(self, view: HostView) -> None:
+        """Add up by how much its guest's memory has changed."""
+        kib = float(view.current_kib[view.names.index(self.guest.name)])
+        if math.isfinite(kib):
+            self.moved_kib += abs(kib - self.last_kib) if math.isfinite(self.last_kib) else 0.0
+            self.last_kib = kib
+
+    def last_lines(self, most: int) -> str:
+        """What it said last on its standard error."""
+        said = self.process.stderr.decode(errors="replace").strip().splitlines() if self.process else []
+        return " | ".join(said[-most:]) or "it said nothing"
+
+    def rows(self, now: Stamp) -> Iterator[TrialRow]:
+        """One row a metric; a workload without any is a row all the same. `now` is for one that never went."""
+        status, reason = self._verdict()
+        duration_s = math.nan
+        if self.process and self.process.ended_s is not None and self.process.went_s is not None:
+            duration_s = self.process.ended_s - self.process.went_s
+        output = self.process.stdout.decode(errors="replace") if self.process else ""
+        counters = self._counters()
+        for metric in self.workload.metrics or (None,):
+            row = {"status": status, "reason": reason, "duration_s": duration_s, **counters}
+            if metric is not None:
+                row |= {"metric": metric.name, "unit": metric.unit, "better": metric.better}
+                if status == "ok":
+                    try:
+                        row["value"] = metric.read(output)
+                    except ValueError as error:
+                        row |= {"status": "failed", "reason": str(error)}
+            yield row_of(self.guest, self.started or now, **row)
+
+    def _verdict(self) -> tuple[str, str]:
+        """Status and reason of what came of it."""
+        process = self.process
+        if process is None:
+            return "lost", self.fault or "the workload could not be started"
+        went = process.went_s is not None
+        if self.fault:
+            return "timeout" if went else "failed", self.fault
+        if process.exit_status is None:
+            return "lost", "the connection to the guest ended before the workload did"
+        if process.exit_status == 0 and went:
+            return "ok", ""
+        said = self.last_lines(3) if went else f"before it was told to go: {self.last_lines(3)}"
+        if (self._counters()["oom_kills"] or 0) > 0:  # it, or what it had started
+            return "oom", f"the guest's kernel killed for want of memory; exit {process.exit_status}: {said}"
+        if process.exit_status == KILLED:
+            return "failed", f"exit {KILLED}: it was killed, and not for want of memory: {said}"
+        return "failed", f"exit {process.exit_status}: {said}"
+
+    def _counters(self) -> dict[str, float | None]:
+        newest = self.client.newest
+        moved = self.moved_kib / KIB_PER_MIB
+        if self.first is None or newest is None or newest.sample.mono_s < self.first.mono_s:
+            return {"balloon_moved_mib": moved, "oom_kills": None}
+        since = traffic(self.first, newest.sample)
+        return {
+            "balloon_moved_mib": moved,
+            **{column: _known(getattr(since, name)) for column, name in COUNTERS.items()},
+        }
+
+
+def row_of(guest: Guest, started: Stamp, **values: object) -> TrialRow:
+    """A row of a guest's; what is not said of it is not known."""
+    row = {"duration_s": 0.0, **values}
+    return TrialRow(guest=guest.name, workload=guest.workload, started=started, **row)  # type: ignore[arg-type]
+
+
+def _known(number: float) -> float | None:
+    return number if math.isfinite(number) else None
