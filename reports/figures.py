@@ -110,7 +110,8 @@ def overall(study: Study) -> Picture:
     caption = (
         f"Speed-up over {study.baseline} under each policy, logarithmic. Large: the geometric mean over the guests, "
         "median over the blocks, with the 95 % bootstrap interval. Small: the median of every guest. Left of the line, "
-        f"in the shade, a guest does worse than under {study.baseline}.{strip.explained(study)}{few}{stopped}"
+        f"in the shade, a guest does worse than under {study.baseline}."
+        f"{strip.explained(study, 'of the geometric mean')}{few}{stopped}"
     )
     return Picture(name=f"overall{suffix(study)}", caption=caption, draw=draw, height_in=1.35 + 0.42 * len(table))
 
@@ -143,7 +144,8 @@ def per_block(study: Study) -> list[Picture]:
                     "one block have the same place from left to right within a policy. Bars: median and its 95 % "
                     "bootstrap interval. A cross at the foot of a column: that many blocks have no pair, because a "
                     "trial failed. A triangle at the edge: work "
-                    f"that stopped altogether, which a logarithm cannot show.{strip.explained(study)}"
+                    "that stopped altogether, which a logarithm cannot show."
+                    + strip.explained(study, "in each panel its own")
                 ),
                 draw=lambda container, chunk=chunk: _blocks(container, study, chunk, wide, every),  # type: ignore[misc]
                 height_in=height,

@@ -31,12 +31,17 @@ def sentence(found: Findings) -> str:
     )
 
 
+def _band(low: float, high: float) -> str:
+    """A band, with digits enough for a lab that repeats to a part in ten thousand."""
+    return f"[{low:.4f}, {high:.4f}]" if high < 2 else words.interval(low, high)
+
+
 def table(found: Findings) -> Table:
     """Return how far the baseline lay from itself, guest by guest and metric by metric."""
     rows = [
         [
             row["guest"], row["metric"], str(row["n"]), words.deviation(row["largest_deviation"]),
-            words.deviation(row["median_deviation"]), words.interval(row["band_low"], row["band_high"]),
+            words.deviation(row["median_deviation"]), _band(row["band_low"], row["band_high"]),
         ]
         for row in records(found.noise)
     ]  # fmt: skip

@@ -39,13 +39,14 @@ def along(axes: Axes, rows: pd.DataFrame, column: str, limits: tuple[float, floa
         axes.fill_between(mine["level"].to_numpy(dtype=float), low, high, **LOOK)
 
 
-def explained(study: Study, around: str = f"1{words.TIMES}") -> str:
-    """Return what a caption says of the strip; empty where the baseline did not run twice."""
+def explained(study: Study, whose: str = "", around: str = f"1{words.TIMES}") -> str:
+    """Return what a caption says of the strip, and whose band it is; empty where the baseline did not run twice."""
     counts = [noise.bands(part).n for part in study.parts]
     if not any(counts):
         return ""
+    at = f"{around}, {whose}" if whose else around
     return (
-        f" Grey strip around {around}: as far as {noise.repeated(study)} lay from itself at most, in the "
+        f" Grey strip around {at}: as far as {noise.repeated(study)} lay from itself at most, in the "
         f"{_blocks(counts)} in which it ran twice; an interval that reaches into it is no difference."
     )
 

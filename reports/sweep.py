@@ -64,7 +64,7 @@ def picture(found: Findings) -> Picture:
         caption=f"Speed-up over {study.baseline} at every level of {study.axis}. Left: geometric mean over the guests, "
         f"median over the repetitions, with the 95 % bootstrap interval. Right: the guest that fares worst. In the "
         f"shade below 1{words.TIMES} it is worse than {study.baseline}. Pale: bounds that nobody could run. A line "
-        f"breaks where a level has no whole block.{strip.explained(study)}",
+        f"breaks where a level has no whole block.{strip.explained(study, 'right of the guest that repeats worst')}",
         draw=draw,
         height_in=3.1 + 0.17 * -(-len(study.rivals) // 4),
     )

@@ -52,7 +52,7 @@ def open_run(
             if same and run.backend == backend and run.resumable and not run.manifest.get("finished_utc"):
                 return run
     xen = told()
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{_digest(backend, resolved, ours)}"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{_digest(backend, resolved, ours, planned)}"
     return RunFolder.create(home / name, manifest(name, experiment, trials, backend, xen))
 
 

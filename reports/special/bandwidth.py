@@ -58,7 +58,7 @@ def special(found: Findings) -> Special:
                 name=f"bandwidth{figures.suffix(study)}",
                 caption=f"What is gained over {study.baseline} (geometric mean over the guests, median over blocks, 95 "
                 "% interval) as demand swings faster. Dotted: where half of a policy's gain at the slowest level is "
-                f"gone. Pale: bounds.{strip.explained(study, 'no gain')}",
+                f"gone. Pale: bounds.{strip.explained(study, around='no gain')}",
                 draw=draw,
                 height_in=3.0,
             ),

@@ -63,7 +63,8 @@ def special(found: Findings) -> Special:
             Picture(
                 name=f"knee{figures.suffix(study)}",
                 caption=f"Geometric mean over the guests of the {measure_of(found)}, median over blocks with its 95 % "
-                f"interval, by the tax on idle memory; one line a level of {study.axis}. Ringed: the knee. {HOW}.{noise_told(found)}",
+                f"interval, by the tax on idle memory; one line a level of {study.axis}. Ringed: the knee. {HOW}."
+                + noise_told(found),
                 draw=draw,
                 height_in=3.0,
             ),

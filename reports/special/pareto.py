@@ -76,7 +76,7 @@ def special(found: Findings) -> Special:
                 f"{measure}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
                 "that could be run. The line joins them. Pale: bounds."
                 + (f" One panel a level of {study.axis}." if study.levels else "")
-                + ("" if measure == NORMALISED else strip.explained(study)),
+                + ("" if measure == NORMALISED else strip.explained(study, "across of the guest that repeats worst")),
                 draw=draw,
                 height_in=0.9 + 0.18 * -(-len(study.labels) // 5) + 2.3 * -(-len(levels) // WIDE),
             ),
