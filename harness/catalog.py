@@ -60,7 +60,7 @@ def all_experiments(folder: Path = EXPERIMENTS) -> Iterator[dict[str, Any]]:
     """
     for name in names(folder):
         experiment = load_experiment(name, experiments=folder)
-        trials = len(plan(experiment))
+        trials, in_lab = len(plan(experiment)), len(plan(experiment, repeat_baseline=experiment.repeat_baseline))
         yield {
             "name": experiment.name,
             "claim": _joined(experiment.claim),
@@ -70,8 +70,9 @@ def all_experiments(folder: Path = EXPERIMENTS) -> Iterator[dict[str, Any]]:
             "pool_mib": experiment.pool_mib,
             "repetitions": experiment.repetitions,
             "trials": trials,
+            "trials_in_lab": in_lab,
             "duration_s": experiment.duration_s,
-            "longest_min": round(trials * experiment.duration_s / 60, 1),
+            "longest_min": round(in_lab * experiment.duration_s / 60, 1),
         }
 
 

@@ -93,11 +93,12 @@ def list_experiments(written: FormatOption = Format.TABLE) -> None:
     if written is Format.JSON:
         print(json.dumps(entries, ensure_ascii=False, indent=2))
         return
-    table = Table("experiment", "claim", "guests", "policies", "trials", "at most")
+    table = Table("experiment", "claim", "guests", "policies", "trials", "in the lab", "at most")
     for entry in entries:
         guests = ", ".join(f"{guest}: {work}" for guest, work in entry["guests"].items())
-        cells = [entry["name"], entry["claim"], guests, ", ".join(entry["policies"])]
-        table.add_row(*map(Text, cells), str(entry["trials"]), f"{entry['longest_min']:g} min")
+        cells = [entry["name"], entry["claim"], guests, ", ".join(entry["policies"]), str(entry["trials"])]
+        cells += [str(entry["trials_in_lab"]), f"{entry['longest_min']:g} min"]
+        table.add_row(*map(Text, cells))
     console().print(table)
 
 

@@ -46,6 +46,8 @@ def build(run_paths: Sequence[Path], baseline: str | None = None, out: Path | No
     }
     if any(len(one.shadows) for one in found):
         frames["shadows"] = [one.shadows for one in found]
+    if any(len(one.noise) for one in found):
+        frames["repeatability"] = [one.noise for one in found]
     for special in chain.from_iterable(specials):
         for name, frame in special.frames.items():
             frames.setdefault(name, []).append(frame)

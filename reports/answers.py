@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports import bounds, margin, sweep, words
+from reports import bounds, margin, noise, repeatability, sweep, words
 from reports.findings import Findings
 from reports.special.verdict import Claim, Special
 from reports.study import Study
 from reports.summary import records
 from reports.words import Verdict
-
-MENTIONED = 6
-"""Guests that a sentence names."""
 
 
 def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
@@ -27,7 +24,7 @@ def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
     rows = found.overall[found.overall["label"].isin(found.study.contestants)] if len(found.overall) else found.overall
     said = [words.verdict(row) for row in records(rows)]
     base = found.study.baseline
-    if not any(verdict in (Verdict.BETTER, Verdict.WORSE, Verdict.OPEN) for verdict in said):
+    if not any(verdict in (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE, Verdict.OPEN) for verdict in said):
         yield f"{Claim.OPEN}: no comparison has the five blocks that a result needs."
         return
     better, worse = said.count(Verdict.BETTER), said.count(Verdict.WORSE)
@@ -50,14 +47,20 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
         yield "Who won.", won(found)
         yield "Who lost.", lost(found)
     yield from bounds.sentences(found.performance, found.gaps, study)
-    failed, trials = found.failures, study.trials.groupby("place")["label"].nunique().sum()
-    if not len(failed):
-        yield "What failed.", f"None of {words.counted(int(trials), 'trial')}."
-        return
-    each = failed.drop_duplicates(["place", "label"])["label"].value_counts()
-    parts = [f"{label} {each[label]}" for label in study.labels if label in each]
-    text = f"{each.sum()} of {words.counted(int(trials), 'trial')}: {words.listed(parts)}."
-    yield "What failed.", f"{text} A failed trial has no speed-up and lowers no median: read the two together."
+    yield "What failed.", failed(found)
+    yield "Repeatability.", repeatability.sentence(found)
+
+
+def failed(found: Findings) -> str:
+    """Say how many trials failed, the baseline's second ones among them, and under which policies."""
+    study = found.study
+    trials = sum(len(rows.drop_duplicates(["place", "label"])) for rows in (study.trials, study.again))
+    each = found.failures.drop_duplicates(["place", "label"])["label"].value_counts()
+    if not len(each):
+        return f"None of {words.counted(trials, 'trial')}."
+    parts = [f"{label} {each[label]}" for label in (*study.labels, *sorted(set(study.again["label"]))) if label in each]
+    text = f"{each.sum()} of {words.counted(trials, 'trial')}: {words.listed(parts)}."
+    return f"{text} A failed trial has no speed-up and lowers no median: read the two together."
 
 
 def won(found: Findings) -> str:
@@ -68,6 +71,7 @@ def won(found: Findings) -> str:
     parts = []
     for kind, say in (
         (Verdict.BETTER, f"Better than {base}"),
+        (Verdict.NOISE, f"No difference beyond what {noise.repeated(found.study)} shows against itself"),
         (Verdict.OPEN, f"No difference from {base} shown"),
         (Verdict.OBSERVATION, "Observed only, in too few blocks for a result"),
     ):
@@ -91,21 +95,15 @@ def lost(found: Findings) -> str:
     behind = [f"{row['label']} {words.estimate(row)}" for row in losers if words.verdict(row) == Verdict.WORSE]
     overall = f"Over all guests worse than {found.study.baseline}: {words.listed(behind)}. " if behind else ""
     worse = [row for row in heads if words.verdict(row) == Verdict.WORSE]
-    seen = [row for row in heads if words.verdict(row) == Verdict.OBSERVATION and row["speedup"] < 1]
+    seen = [row for row in heads if words.verdict(row) == Verdict.OBSERVATION and row["speedup"] < 1 / words.band(row)]
     parts = [f"{row['guest']} ({row['workload']}) under {row['label']} {words.estimate(row)}" for row in worse]
-    text = overall + (f"Guests: {some(parts)}." if parts else "No single guest is shown to be worse.")
+    text = overall + (f"Guests: {words.some(parts)}." if parts else "No single guest is shown to be worse.")
     if seen:
         about = [
             f"{row['guest']} ({row['workload']}) under {row['label']} {words.times(row['speedup'])}" for row in seen
         ]
-        text += f" Observed below 1 with fewer than five pairs: {some(about)}."
+        text += f" Observed below 1 with fewer than five pairs: {words.some(about)}."
     return text
-
-
-def some(parts: Sequence[str]) -> str:
-    """List the first few and count the rest: the tables have all of them."""
-    more = len(parts) - MENTIONED
-    return words.listed(parts) if more <= 0 else f"{', '.join(parts[:MENTIONED])} and {more} more in the table below"
 
 
 def compared(study: Study) -> str:
@@ -116,6 +114,7 @@ def compared(study: Study) -> str:
     ran = study.trials.groupby("place")["label"].nunique()
     whole = int((ran == len(study.labels)).sum())
     every = "each with every policy once" if whole == len(ran) else f"of which {whole} have every policy"
+    every += f", and with {noise.repeated(study)} a second time" if len(study.again) else ""
     return f"{count}: {words.listed(study.labels)}{base}. {words.counted(len(ran), 'block')}, {every}.{at}"
 
 

@@ -29,9 +29,9 @@ def performance(study: Study) -> pd.DataFrame:
     against = normalised(study)
     if against is None:
         return pd.DataFrame()
-    frame = summary.overall(against)
+    frame = summary.overall(against).drop(columns=["trials", "failed_trials", "band", "widest_band"])
     names = {"speedup": "performance", "worst_speedup": "worst_performance"}
-    return summary.in_order(frame.rename(columns=names), study).drop(columns=["trials", "failed_trials"])
+    return summary.in_order(frame.rename(columns=names), study)
 
 
 def gaps(study: Study) -> pd.DataFrame:

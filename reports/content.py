@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import agreement, answers, figures, printed, sweep, timeline, words
+from reports import agreement, answers, figures, lab, printed, repeatability, sweep, timeline, words
 from reports.document import Block, Document, Heading, Listing, Paragraph
 from reports.findings import Findings
 from reports.special.verdict import Special
@@ -14,12 +14,14 @@ from reports.study import Study
 
 _METHOD = (
     "A speed-up is the value over the baseline's in the same block (its inverse where lower is better). The interval "
-    "is the 95 % BCa bootstrap interval of the median over blocks; an interval that leaves out 1 is called better or "
-    "worse, any other no difference shown. n is the number of blocks with a pair; n < 5 is called an observation, not "
-    "a result. The geometric mean counts only blocks in which every guest has a pair. Worst guest: the smallest of the "
-    "guests' medians. Jain: fairness of the guests' speed-ups, 1 when all gain alike (median over blocks). Where "
-    "something is varied a block is one level in one repetition, so that no number mixes levels. Gap to the oracle: by "
-    "how many percentage points of their time all guests together stall longer than under it (median over blocks)."
+    "is the 95 % BCa bootstrap interval of the median over blocks; an interval that leaves out 1, and all of the band "
+    "within which the baseline differed from itself where that ran twice, is called better or worse; one that leaves "
+    "out 1 but reaches into the band is within the noise, any other no difference shown. n is the number of blocks "
+    "with a pair; n < 5 is called an observation, not a result. The geometric mean counts only blocks in which every "
+    "guest has a pair. Worst guest: the smallest of the guests' medians. Jain: fairness of the guests' speed-ups, 1 "
+    "when all gain alike (median over blocks). Where something is varied a block is one level in one repetition, so "
+    "that no number mixes levels. Gap to the oracle: by how many percentage points of their time all guests together "
+    "stall longer than under it (median over blocks)."
 )
 
 
@@ -49,33 +51,15 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
 
 
 def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtitle: str) -> Iterator[Block]:
-    """Yield the report of one study; its first page answers what, on what, who won, who lost."""
+    """Yield the report of one study."""
     study = found.study
     yield Heading(text=f"Ballast: {study.title}" if alone else study.title, level=1)
     if alone:
         yield Paragraph(text=subtitle, quiet=True)
-    if claim := study.experiment("claim"):
-        yield Paragraph(lead="Claim.", text=f"{str(claim).rstrip('.')}.")
-        for text in answers.verdicts(found, specials):
-            yield Paragraph(lead="Verdict.", text=text)
-    yield Paragraph(lead="What was compared.", text=answers.compared(study))
-    yield Paragraph(lead="On what.", text=answers.ground(study))
-    for lead, text in answers.outcomes(found):
-        yield Paragraph(lead=lead, text=text)
+    yield from _first_page(found, specials)
     for one in specials:
         yield from one.blocks
-    if len(found.overall) and found.overall["n"].gt(0).any():
-        yield sweep.picture(found) if found.swept else figures.overall(study)
-        yield printed.overall(found)
-        yield Paragraph(text=_METHOD, quiet=True)
-    if len(found.performance):
-        yield Heading(text="Of what was possible")
-        yield printed.performance(found)
-    if len(found.guests) and found.guests["n"].gt(0).any():
-        yield Heading(text="Speed-up of every guest")
-        yield printed.guest(found)
-        if not found.swept:
-            yield from figures.per_block(study)
+    yield from _comparison(found)
     yield Heading(text="Where the memory was")
     yield from timeline.timelines(study.parts[len(study.parts) // 2])
     yield Heading(text="What it cost in memory traffic")
@@ -90,6 +74,41 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
     yield printed.failure(found) if len(found.failures) else Paragraph(text="No trial failed.")
     yield Heading(text="Raw rows")
     yield Paragraph(text=_raw(study))
+
+
+def _first_page(found: Findings, specials: Sequence[Special]) -> Iterator[Block]:
+    """What, on what, who won, who lost, and how well that machine repeats."""
+    study = found.study
+    if claim := study.experiment("claim"):
+        yield Paragraph(lead="Claim.", text=f"{str(claim).rstrip('.')}.")
+        for text in answers.verdicts(found, specials):
+            yield Paragraph(lead="Verdict.", text=text)
+    yield Paragraph(lead="What was compared.", text=answers.compared(study))
+    yield Paragraph(lead="On what.", text=answers.ground(study))
+    if about := lab.line(study):
+        yield Paragraph(lead="The lab.", text=about)
+    for lead, text in answers.outcomes(found):
+        yield Paragraph(lead=lead, text=text)
+
+
+def _comparison(found: Findings) -> Iterator[Block]:
+    """Each policy against the baseline, over all guests and guest by guest, and the baseline against itself."""
+    study = found.study
+    if len(found.overall) and found.overall["n"].gt(0).any():
+        yield sweep.picture(found) if found.swept else figures.overall(study)
+        yield printed.overall(found)
+        yield Paragraph(text=_METHOD, quiet=True)
+    if len(found.performance):
+        yield Heading(text="Of what was possible")
+        yield printed.performance(found)
+    if len(found.guests) and found.guests["n"].gt(0).any():
+        yield Heading(text="Speed-up of every guest")
+        yield printed.guest(found)
+        if not found.swept:
+            yield from figures.per_block(study)
+    if len(found.noise):
+        yield Heading(text="How well it repeats")
+        yield repeatability.table(found)
 
 
 def _raw(study: Study) -> str:

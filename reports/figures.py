@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports import style, summary, words
+from reports import noise, strip, style, summary, words
 from reports.document import Container, Picture
 from reports.statistics import ENOUGH, median_interval
 from reports.study import Study
@@ -26,6 +26,9 @@ _TICKS = (
     (999.0, np.array([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500])),
 )
 """Ticks of a logarithmic axis of ratios by how far it spans; beyond, whole decades."""
+
+Panel = tuple[str, pd.DataFrame, float]
+"""Title, rows, and the band of the A/A test."""
 
 
 def ratio_axis(axes: Axes, which: str, values: Sequence[float]) -> tuple[float, float]:
@@ -58,6 +61,7 @@ def overall(study: Study) -> Picture:
         axes = container.subplots()
         limits = ratio_axis(axes, "x", [*table["speedup"], *table["low"], *table["high"], *heads["speedup"]])
         axes.axvspan(limits[0], 1, color="#f6f0ec", zorder=0, linewidth=0)
+        strip.across(axes, noise.bands(study).mean, "x", limits)
         axes.axvline(1, color=style.QUIET, linewidth=0.8)
         for place, row in enumerate(records(table)):
             tint = tints[row["label"]]
@@ -106,7 +110,8 @@ def overall(study: Study) -> Picture:
     caption = (
         f"Speed-up over {study.baseline} under each policy, logarithmic. Large: the geometric mean over the guests, "
         "median over the blocks, with the 95 % bootstrap interval. Small: the median of every guest. Left of the line, "
-        f"in the shade, a guest does worse than under {study.baseline}.{few}{stopped}"
+        f"in the shade, a guest does worse than under {study.baseline}."
+        f"{strip.explained(study, 'of the geometric mean')}{few}{stopped}"
     )
     return Picture(name=f"overall{suffix(study)}", caption=caption, draw=draw, height_in=1.35 + 0.42 * len(table))
 
@@ -114,13 +119,14 @@ def overall(study: Study) -> Picture:
 def per_block(study: Study) -> list[Picture]:
     """Return the figures with every block's speed-up: one panel a guest, and one for their geometric mean."""
     heads = study.pairs[study.pairs["metric"] == study.pairs["guest"].map(study.headline)]
+    bands = noise.bands(study)
     panels = [
-        (f"{guest}: {study.workload(guest)}, {study.headline(guest)}", heads[heads["guest"] == guest])
+        (f"{guest}: {study.workload(guest)}, {head}", heads[heads["guest"] == guest], bands.guest(guest, head))
         for guest in study.guests
-        if study.headline(guest) is not None
+        if (head := study.headline(guest)) is not None
     ]
     means = summary.per_block(study).rename(columns={"geometric_mean": "speedup"})
-    panels.insert(0, ("all guests, geometric mean", means))
+    panels.insert(0, ("all guests, geometric mean", means, bands.mean))
     wide = 3 if len(study.rivals) <= 4 else 2 if len(study.rivals) <= 7 else 1
     size = wide * (4 if len(panels) > 1 else 1)
     chunks = [panels[start : start + size] for start in range(0, len(panels), size)]
@@ -139,6 +145,7 @@ def per_block(study: Study) -> list[Picture]:
                     "bootstrap interval. A cross at the foot of a column: that many blocks have no pair, because a "
                     "trial failed. A triangle at the edge: work "
                     "that stopped altogether, which a logarithm cannot show."
+                    + strip.explained(study, "in each panel its own")
                 ),
                 draw=lambda container, chunk=chunk: _blocks(container, study, chunk, wide, every),  # type: ignore[misc]
                 height_in=height,
@@ -153,16 +160,15 @@ def suffix(study: Study) -> str:
     return f"-{plain.strip('-')}"
 
 
-def _blocks(
-    container: Container, study: Study, panels: Sequence[tuple[str, pd.DataFrame]], wide: int, every: Sequence[float]
-) -> None:
+def _blocks(container: Container, study: Study, panels: Sequence[Panel], wide: int, every: Sequence[float]) -> None:
     tall = math.ceil(len(panels) / wide)
     grid = container.subplots(tall, wide, sharex=True, sharey=True, squeeze=False)
     places = sorted(study.trials["place"].unique(), key=_natural)
     low, high = ratio_axis(grid[0, 0], "y", every)
     limits = (low * (low / high) ** 0.12, high)  # room at the foot for the count of blocks without a pair
-    for axes, (title, rows) in zip(grid.flat, panels, strict=False):
+    for axes, (title, rows, band) in zip(grid.flat, panels, strict=False):
         ratio_axis(axes, "y", every)
+        strip.across(axes, band, "y", limits)
         axes.axhline(1, color=style.QUIET, linewidth=0.8)
         _panel(axes, study, rows, places, limits)
         axes.set_title(style.shortened(title, 84 // wide), loc="left")

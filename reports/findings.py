@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import bounds, shadows, statistics, summary
+from reports import bounds, noise, shadows, statistics, summary
 from reports.study import Study
 
 
@@ -26,6 +26,7 @@ class Findings:
     failures: pd.DataFrame
     blocks: pd.DataFrame
     shadows: pd.DataFrame
+    noise: pd.DataFrame
 
     @classmethod
     def of(cls, study: Study) -> Findings:
@@ -48,9 +49,10 @@ class Findings:
             measured=every(summary.values),
             counters=every(lambda part: summary.counters(part, by_guest=False)),
             guest_counters=every(lambda part: summary.counters(part, by_guest=True)),
-            failures=summary.failures(study),
+            failures=summary.failures(study, again=True),
             blocks=every(summary.per_block),
             shadows=shadows.distances(study),
+            noise=every(noise.table),
         )
 
     @property

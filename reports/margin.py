@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reports import words
+from reports import noise, words
 from reports.findings import Findings
 from reports.special.verdict import judged
-from reports.statistics import ENOUGH
+from reports.statistics import ENOUGH, side
 from reports.summary import records
 
 Row = Mapping[str, Any]
@@ -19,7 +19,8 @@ def verdict(found: Findings, limit: Mapping[str, Any]) -> str:
     """Judge what `loses_at_most` of an experiment claims, `{percent, guests}`, of every policy and level.
 
     Supported where the whole interval of every speed-up lies at or above 1 - percent/100, not supported where that of
-    any lies below; open where one reaches over it, or where there are too few blocks for an interval.
+    any lies below; open where one reaches over it, or where there are too few blocks for an interval. Where the A/A
+    test has shown how far the baseline lies from itself, an interval must keep that far from the limit.
     """
     least, base = 1 - limit["percent"] / 100, found.study.baseline
     who = words.listed(limit["guests"]) or "every guest"
@@ -27,8 +28,9 @@ def verdict(found: Findings, limit: Mapping[str, Any]) -> str:
     rows = list(_rows(found, limit["guests"]))
     if not rows:
         return f"{judged(None)}: {claim}; no trial tells."
-    lost = [row for row in rows if row["n"] >= ENOUGH and row["high"] < least]
-    kept = [row for row in rows if row["n"] >= ENOUGH and row["low"] >= least]
+    known = [row for row in rows if row["n"] >= ENOUGH]
+    lost = [row for row in known if side(row["low"], row["high"], words.band(row), least) < 0]
+    kept = [row for row in known if row["low"] >= least * words.band(row)]
     rest = [row for row in rows if row not in lost and row not in kept]
     parts = [
         f"{what} {words.listed([_told(row) for row in these])}"
@@ -36,6 +38,8 @@ def verdict(found: Findings, limit: Mapping[str, Any]) -> str:
         if these
     ]
     needed = f"An interval must not reach below {words.times(least)}" + (", which takes more blocks." if rest else ".")
+    if any(words.band(row) > 1 for row in rows):
+        needed += f" One that comes nearer to it than {noise.repeated(found.study)} lay from itself leaves it open."
     return f"{judged(False if lost else None if rest else True)}: {claim} is {'; '.join(parts)}. {needed}"
 
 

@@ -16,6 +16,8 @@ from reports.words import Verdict
 
 MOST_ROWS = 120
 """Of a table on paper; its CSV file has all."""
+SHOWN = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE, Verdict.OPEN, Verdict.OBSERVATION)
+"""Verdicts with a column of their own in the overview."""
 
 
 def overview(found: Sequence[Findings]) -> Table:
@@ -25,11 +27,11 @@ def overview(found: Sequence[Findings]) -> Table:
         rows_of = one.overall[one.overall["label"].isin(one.study.contestants)] if len(one.overall) else one.overall
         judged = [(words.verdict(row), row) for row in records(rows_of)]
         said = {kind: _named([row for verdict, row in judged if verdict == kind], len(one.study.levels))
-                for kind in Verdict}  # fmt: skip
+                for kind in SHOWN}  # fmt: skip
         failed = one.failures.drop_duplicates(["place", "label"])
         rows.append(
             [one.study.name, one.study.backend, str(one.study.blocks), one.study.baseline or words.DASH]
-            + [said[kind] or words.DASH for kind in (Verdict.BETTER, Verdict.WORSE, Verdict.OPEN, Verdict.OBSERVATION)]
+            + [said[kind] or words.DASH for kind in SHOWN]
             + [str(len(failed))]
         )
     return Table(
@@ -43,12 +45,13 @@ def overview(found: Sequence[Findings]) -> Table:
             "baseline",
             "better",
             "worse",
+            "within the noise",
             "no difference",
             "observation",
             "failed",
         ],
         rows=rows,
-        aligns="llrlllllr",
+        aligns="llrllllllr",
     )
 
 
@@ -75,7 +78,7 @@ def overall(found: Findings) -> Table:
     ]  # fmt: skip
     head = ["policy", "speed-up", "95 % interval", "n", "verdict", "worst guest", "its interval", "Jain"]
     head += [*(["gap to oracle, pp"] if gap else []), "failed"]
-    return _by_level(
+    return by_level(
         found,
         found.overall,
         Table(
@@ -98,7 +101,7 @@ def performance(found: Findings) -> Table:
         ]
         for row in records(found.performance)
     ]  # fmt: skip
-    return _by_level(
+    return by_level(
         found,
         found.performance,
         Table(
@@ -113,7 +116,7 @@ def performance(found: Findings) -> Table:
     )
 
 
-def _by_level(found: Findings, frame: pd.DataFrame, table: Table) -> Table:
+def by_level(found: Findings, frame: pd.DataFrame, table: Table) -> Table:
     """Put the level before each row where something is varied; rows beyond what anybody reads are left to the CSV."""
     rows, name = list(table.rows), table.name.partition("-")[0]
     head, aligns, caption = list(table.head), table.aligns, table.caption
@@ -163,7 +166,7 @@ def guest(found: Findings) -> Table:
         "verdict",
     ]
     name = f"speedup{figures.suffix(found.study)}"
-    return _by_level(found, frame, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
+    return by_level(found, frame, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
 
 
 def counter(found: Findings) -> Table:
@@ -179,7 +182,7 @@ def counter(found: Findings) -> Table:
         rows=rows,
         aligns="l" + "r" * len(names),
     )
-    return _by_level(found, found.counters, table)
+    return by_level(found, found.counters, table)
 
 
 def value(found: Findings) -> Table:
@@ -211,7 +214,7 @@ def value(found: Findings) -> Table:
         rows=rows,
         aligns="llllllrrrrr",
     )
-    return _by_level(found, found.measured, table)
+    return by_level(found, found.measured, table)
 
 
 def shadow(found: Findings) -> Table:
@@ -252,7 +255,7 @@ def failure(found: Findings) -> Table:
         rows=rows,
         aligns="lrrllll",
     )
-    return _by_level(found, found.failures, table)
+    return by_level(found, found.failures, table)
 
 
 def _brief(reason: str) -> str:

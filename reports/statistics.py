@@ -80,6 +80,31 @@ def _interval(values: tuple[float, ...]) -> Estimate:
     return Estimate(median=median, low=low, high=high, n=data.size, method=method)
 
 
+def deviations(ratios: npt.ArrayLike) -> FloatArray:
+    """Return how far ratios lie from 1, the same for a ratio and its inverse: max(r, 1/r) - 1; NaN left out."""
+    data = _known(ratios)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.maximum(data, 1 / data) - 1, dtype=float)
+
+
+def band(ratios: npt.ArrayLike) -> float:
+    """Return how many times ratios lie from 1 at most, exp(max |ln r|); the band is [1/b, b]. NaN where there is none.
+
+    The range of what was seen, not an interval of confidence: of n pairs the largest.
+    """
+    away = deviations(ratios)
+    return 1 + float(away.max()) if away.size else math.nan
+
+
+def side(low: float, high: float, band: float = math.nan, around: float = 1.0) -> int:
+    """Return 1 where an interval lies above the band around a value, -1 where below, 0 where it reaches into it.
+
+    A band that is not known (NaN) is the value alone.
+    """
+    times = 1.0 if math.isnan(band) else band
+    return 1 if low > around * times else -1 if high < around / times else 0
+
+
 def geometric_mean(values: npt.ArrayLike) -> float:
     """Return the geometric mean; 0 when any value is 0, NaN when there is none or any is unknown."""
     data = np.asarray(values, dtype=float)

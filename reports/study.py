@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Run, read_run
+from harness.records import Run, is_again, read_run
 from reports import statistics
 
-_FREE = ("seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures")
+_FREE = ("seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline")
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 STATIC = "static"
 """What the others are compared with where nobody names another."""
@@ -42,7 +42,9 @@ class Study:
     """The policies as they were set up, baseline first, then in the order of the experiment."""
     guests: tuple[str, ...]
     trials: pd.DataFrame
-    """All rows of trials.csv; `place` tells a block of one run from that of another."""
+    """All rows of trials.csv but those of `again`; `place` tells a block of one run from that of another."""
+    again: pd.DataFrame
+    """The rows of the baseline's second trials: no policy to compare, but how far one lies from itself."""
     pairs: pd.DataFrame
     """One row a metric, block, guest and label: value, base and speedup, NaN where there is none."""
     level: float = math.nan
@@ -63,7 +65,8 @@ class Study:
         trials = self.trials[self.trials["level"] == level]
         there = set(trials["guest"])
         guests = tuple(guest for guest in self.guests if guest in there)
-        return replace(self, trials=trials, pairs=_pairs(trials, self.baseline), guests=guests, level=level)
+        again, pairs = self.again[self.again["level"] == level], _pairs(trials, self.baseline)
+        return replace(self, trials=trials, again=again, pairs=pairs, guests=guests, level=level)
 
     def against(self, label: str) -> Study:
         """Return the same study compared with another label; also with one that only some blocks have."""
@@ -162,11 +165,12 @@ def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, 
     for run in runs:
         groups.setdefault(_kind(run), []).append(run)
     kinds = sorted(groups)
-    found = [
+    every = [
         _study(_numbered(kind, kinds), groups[kind], baseline)
         for kind in kinds
         if any(len(r.trials) for r in groups[kind])
     ]
+    found = [study for study in every if len(study.trials)]  # else only the second trial of a baseline has ended
     if not found:
         raise ReportError(f"no trial has ended in {', '.join(names)}; resume the run, then report")
     known = sorted({label for study in found for label in study.labels})
@@ -180,7 +184,10 @@ def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
         [run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True
     )
     setup: Mapping[str, Any] = runs[0].manifest["experiment"]
-    labels = _ordered(trials["label"], (_label(policy) for policy in setup.get("policies") or ()))
+    wanted = [_label(policy) for policy in setup.get("policies") or ()]
+    second = trials["label"].map(lambda label: is_again(label) and label not in wanted).astype(bool)
+    trials, again = trials[~second].reset_index(drop=True), trials[second].reset_index(drop=True)
+    labels = _ordered(trials["label"], wanted)
     base = _baseline(trials, baseline or setup.get("baseline") or STATIC)
     if base is not None:
         labels = (base, *(label for label in labels if label != base))
@@ -192,6 +199,7 @@ def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
         labels=labels,
         guests=_ordered(trials["guest"], (guest["name"] for guest in setup.get("guests") or ())),
         trials=trials,
+        again=again,
         pairs=_pairs(trials, base),
     )
 

@@ -16,6 +16,8 @@ PAGE_IN = (8.27, 11.69)
 TEXT_WIDTH_IN = 6.9
 
 INK, QUIET, RULE, PAPER = "#1a1a1a", "#5f6368", "#c8ccd0", "#ffffff"
+BAND = "#d3d8dc"
+"""What the same policy shows against itself."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A00", "#000000")
 """Okabe and Ito 2008, told apart with every common kind of colour blindness; yellow darkened to be seen on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

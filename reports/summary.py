@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports import statistics
+from reports import noise, statistics
 from reports.study import Study
 
 COUNTERS = {
@@ -25,9 +25,9 @@ COUNTERS = {
 def speedups(study: Study) -> pd.DataFrame:
     """Return one row a label, guest and metric: the median speed-up over the baseline with its interval and test.
 
-    `wilcoxon_p_holm` is adjusted for all tests of the study.
+    `wilcoxon_p_holm` is adjusted for all tests of the study; `band` is how many times the baseline lay from itself.
     """
-    rows = []
+    rows, bands = [], noise.bands(study)
     for (label, guest, metric), pairs in study.pairs.groupby(["label", "guest", "metric"], sort=False):
         if label == study.baseline or study.baseline is None:
             continue
@@ -37,7 +37,7 @@ def speedups(study: Study) -> pd.DataFrame:
         rows.append(
             _study(study) | {"label": label, "guest": guest, "metric": metric} | names | _estimate(pairs["speedup"])
             | {"trials_without_value": int(pairs["value"].isna().sum())}
-            | {"wilcoxon_p": test.p, "rank_biserial": test.effect}
+            | {"wilcoxon_p": test.p, "rank_biserial": test.effect, "band": bands.guest(str(guest), str(metric))}
         )  # fmt: skip
     if not rows:
         return pd.DataFrame()
@@ -72,7 +72,7 @@ def per_block(study: Study) -> pd.DataFrame:
 
 def overall(study: Study) -> pd.DataFrame:
     """Return one row a label: geometric mean over guests (median over blocks, interval), worst guest, Jain's index."""
-    blocks, guests, failed = per_block(study), speedups(study), failures(study)
+    blocks, guests, failed, bands = per_block(study), speedups(study), failures(study), noise.bands(study)
     rows = []
     for label in study.rivals if study.baseline is not None else ():
         mine = blocks[blocks["label"] == label]
@@ -83,6 +83,7 @@ def overall(study: Study) -> pd.DataFrame:
                 "jain": float(np.nanmedian(mine["jain"])) if mine["jain"].notna().any() else np.nan,
                 "trials": int(study.trials.loc[study.trials["label"] == label, "place"].nunique()),
                 "failed_trials": int(failed.loc[failed["label"] == label, "place"].nunique()),
+                "band": bands.mean, "widest_band": bands.widest,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -119,9 +120,10 @@ def counters(study: Study, *, by_guest: bool) -> pd.DataFrame:
     return in_order(frame, study)
 
 
-def failures(study: Study) -> pd.DataFrame:
-    """Return every failed row of a guest once, with its reason."""
-    failed = study.trials[study.trials["status"] != "ok"].drop_duplicates(["place", "label", "guest"])
+def failures(study: Study, *, again: bool = False) -> pd.DataFrame:
+    """Return every failed row of a guest once, with its reason; on request of the baseline's second trials too."""
+    rows = pd.concat([study.trials, study.again]) if again else study.trials
+    failed = rows[rows["status"] != "ok"].drop_duplicates(["place", "label", "guest"])
     columns = [
         "experiment",
         "backend",

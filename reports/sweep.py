@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports import figures, style, words
+from reports import figures, strip, style, words
 from reports.document import Container, Picture
 from reports.findings import Findings
 from reports.study import BOUNDS
@@ -38,12 +38,13 @@ def picture(found: Findings) -> Picture:
     def draw(container: Container) -> None:
         grid = container.subplots(1, 2, sharex=True, sharey=True)
         every = [value for name in ("speedup", "low", "high", "worst_speedup") for value in rows[name]]
-        for axes, title, names in (
-            (grid[0], "all guests, geometric mean", ("speedup", "low", "high")),
-            (grid[1], "the worst guest", ("worst_speedup", "worst_low", "worst_high")),
+        for axes, title, names, band in (
+            (grid[0], "all guests, geometric mean", ("speedup", "low", "high"), "band"),
+            (grid[1], "the worst guest", ("worst_speedup", "worst_low", "worst_high"), "widest_band"),
         ):
             limits = figures.ratio_axis(axes, "y", every)
             axes.axhspan(limits[0], 1, color="#f6f0ec", zorder=0, linewidth=0)
+            strip.along(axes, rows, band, limits)
             axes.axhline(1, color=style.QUIET, linewidth=0.8)
             for label, look in style.looks(study.labels).items():
                 mine = rows[rows["label"] == label]
@@ -63,7 +64,7 @@ def picture(found: Findings) -> Picture:
         caption=f"Speed-up over {study.baseline} at every level of {study.axis}. Left: geometric mean over the guests, "
         f"median over the repetitions, with the 95 % bootstrap interval. Right: the guest that fares worst. In the "
         f"shade below 1{words.TIMES} it is worse than {study.baseline}. Pale: bounds that nobody could run. A line "
-        "breaks where a level has no whole block.",
+        f"breaks where a level has no whole block.{strip.explained(study, 'right of the guest that repeats worst')}",
         draw=draw,
         height_in=3.1 + 0.17 * -(-len(study.rivals) // 4),
     )

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from reports.statistics import ENOUGH
+from reports.statistics import ENOUGH, side
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 DASH = "\N{EN DASH}"
 INFINITE = "\N{INFINITY}"
+MENTIONED = 6
+"""Guests that a sentence names."""
 
 
 class Verdict(StrEnum):
@@ -19,23 +21,34 @@ class Verdict(StrEnum):
 
     BETTER = "better"
     WORSE = "worse"
+    NOISE = "within the noise"
+    """The interval leaves out 1, yet lies no farther from it than the same policy from itself."""
     OPEN = "no difference shown"
     OBSERVATION = "observation"
     NOTHING = "no pair"
 
 
 def verdict(row: Mapping[str, Any], *, name: str = "speedup", low: str = "low", high: str = "high") -> Verdict:
-    """Judge one row of a table of speed-ups: only an interval that leaves out 1 is a difference."""
+    """Judge one row of a table of speed-ups: only an interval that leaves out 1 is a difference.
+
+    Where the row has the `band` of the A/A test the interval must leave out all of it: what the baseline shows against
+    itself is no difference between policies.
+    """
     if row["n"] == 0 or math.isnan(row[name]):
         return Verdict.NOTHING
     if row["n"] < ENOUGH:
         return Verdict.OBSERVATION
-    if row[low] > 1:
-        return Verdict.BETTER
-    if row[high] < 1:
-        return Verdict.WORSE
     # Work that stopped in most blocks has no interval (its ratio is 0), yet nothing could be worse.
-    return Verdict.WORSE if row[name] == 0 else Verdict.OPEN
+    ends = (0.0, 0.0) if row[name] == 0 else (row[low], row[high])
+    if beyond := side(ends[0], ends[1], band(row)):
+        return Verdict.BETTER if beyond > 0 else Verdict.WORSE
+    return Verdict.NOISE if side(ends[0], ends[1]) else Verdict.OPEN
+
+
+def band(row: Mapping[str, Any]) -> float:
+    """Return how many times the baseline differed from itself; 1 where that is not known, so that nothing is hidden."""
+    found = float(row.get("band", math.nan))
+    return 1.0 if math.isnan(found) else found
 
 
 def times(value: float) -> str:
@@ -87,6 +100,16 @@ def percent(share: float) -> str:
     return DASH if math.isnan(share) else f"{100 * share:.0f} %"
 
 
+def deviation(share: float) -> str:
+    """Return how far the same policy lay from itself, rounded up, for it is said to be at most that."""
+    if math.isnan(share):
+        return "not known"
+    if share >= 1:
+        return times(1 + share)
+    digits = 2 if share < 0.01 else 1
+    return f"{math.ceil(100 * share * 10**digits - 1e-6) / 10**digits:.{digits}f} %"
+
+
 def at_level(level: float) -> str:
     """Return ` at` and a level of a sweep; nothing where nothing is varied."""
     return "" if math.isnan(level) else f" at {level:g}"
@@ -95,6 +118,12 @@ def at_level(level: float) -> str:
 def listed(items: Sequence[str]) -> str:
     """Return items as a sentence lists them."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def some(parts: Sequence[str]) -> str:
+    """List the first few and count the rest: the tables have all of them."""
+    more = len(parts) - MENTIONED
+    return listed(parts) if more <= 0 else f"{', '.join(parts[:MENTIONED])} and {more} more in the table below"
 
 
 def counted(count: int, thing: str) -> str:

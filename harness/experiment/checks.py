@@ -13,6 +13,7 @@ from harness import policies
 from harness.experiment.document import Key, Problem, instead, problems
 from harness.experiment.sweep import Guest, Sweep
 from harness.experiment.workloads import Workload, load_workload
+from harness.records.again import AGAIN, is_again
 from harness.simulator.machine import Machine, load_machine
 
 if TYPE_CHECKING:  # types only: an experiment is checked while it is being read
@@ -103,6 +104,9 @@ def policy_faults(key: str, choices: Iterable[PolicyChoice]) -> Iterator[Problem
     known = (*policies.names(), *policies.SIMULATED)
     for index, choice in enumerate(choices):
         at: Key = (key, index)
+        if is_again(choice.label):
+            said = f"{choice.label!r} ends in {AGAIN!r}, which tells the second trial of a baseline; give another"
+            yield (*at, "label"), said
         if choice.name not in known:
             yield (*at, "name"), f"there is no policy {choice.name}; {instead(choice.name, known)}"
             continue

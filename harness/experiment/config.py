@@ -68,6 +68,8 @@ class Experiment(Model):
     """What it is to show or refute, in a sentence."""
     baseline: Label | None = None
     """The policy that the report compares the others with; None: `static`."""
+    repeat_baseline: bool = True
+    """In the lab it runs twice in every block, so that the report can say how much one policy differs from itself."""
     loses_at_most: Margin | None = None
     """What the claim allows guests to lose; the report then judges that."""
     pool_mib: MiB
@@ -131,6 +133,13 @@ class Experiment(Model):
             guests[guest.name] = known.model_copy(update={"max_mib": max(known.max_mib, guest.max_mib)})
         largest = {key: max(getattr(one, key) for one in every) for key in ("pool_mib", "reserve_mib", "duration_s")}
         return self.model_copy(update={**largest, "guests": tuple(guests.values()), "sweep": None})
+
+    def compared_with(self) -> PolicyChoice | None:
+        """Return the baseline: what has its label, or else the one policy of that name; None where there is neither."""
+        wanted = self.baseline or "static"
+        labelled = [choice for choice in self.policies if choice.label == wanted]
+        named = [choice for choice in self.policies if choice.name == wanted]
+        return labelled[0] if labelled else named[0] if len(named) == 1 else None
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""

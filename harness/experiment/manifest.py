@@ -6,13 +6,13 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from harness.experiment.config import Experiment
-from harness.experiment.plan import plan
+from harness.experiment.plan import Trial, seeds
 
 PROJECT = Path(__file__).parents[2]
 PACKAGES = (
@@ -28,13 +28,15 @@ PACKAGES = (
 )
 
 
-def manifest(run: str, experiment: Experiment, backend: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a run that begins now; `told` is what the backend tells of itself and its guests."""
+def manifest(
+    run: str, experiment: Experiment, trials: Sequence[Trial], backend: str, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest of a run of these trials that begins now; `told` is what the backend tells of itself and guests."""
     return {
         "run": run,
         "backend": backend,
         "experiment": experiment.resolved(),
-        "seeds": {f"{trial.block}-{trial.order} {trial.policy.label}": trial.seed for trial in plan(experiment)},
+        "seeds": seeds(trials),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "git": source(),
         "lock_sha256": hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest(),

@@ -32,6 +32,8 @@ OVERHEAD_S = 15.0
 def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Done:
     """Run every trial that has not ended yet, but for policies that only the simulator can run.
 
+    In the lab the baseline runs twice in every block, unless the experiment says no.
+
     Whoever interrupts this leaves a run that the next call goes on with; the guests are then at their safe targets.
 
     Raises:
@@ -40,9 +42,10 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Do
         LabError: the lab went away.
     """
     workloads = library_of(experiment)
-    folder = open_run(experiment, out, BACKEND, lambda: _told_by(experiment, workloads, site))
+    every = plan(experiment, repeat_baseline=experiment.repeat_baseline and site.lab is not None)
+    folder = open_run(experiment, every, out, BACKEND, lambda: _told_by(experiment, workloads, site))
     ended = folder.finished()
-    trials = [trial for trial in plan(experiment) if trial.policy.name not in SIMULATED]
+    trials = [trial for trial in every if trial.policy.name not in SIMULATED]
     todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
     if left_out := {choice.label for choice in experiment.policies if choice.name in SIMULATED}:
         progress.say(f"left out, for only the simulator can run it: {', '.join(sorted(left_out))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.experiment.config import Experiment
 from harness.experiment.manifest import manifest, source
+from harness.experiment.plan import Trial, seeds
 from harness.records import RecordsError, RunFolder, read_trials
 
 
@@ -29,29 +30,30 @@ class Done:
 
 def open_run(
     experiment: Experiment,
+    trials: Sequence[Trial],
     out: Path,
     backend: str,
     told: Callable[[], Mapping[str, Any]],
     fits: Callable[[Mapping[str, Any]], bool] = lambda _: True,
 ) -> RunFolder:
-    """Go on with the newest run of the same experiment and source that has not ended, or begin a new one.
+    """Go on with the newest run of the same experiment, source and plan that has not ended, or begin a new one.
 
     `told` is asked for what a new run's manifest holds of the host, before anything is written; `fits`, whether what
     an old one's holds is still true.
     """
     home = out / experiment.name
-    resolved, ours = experiment.resolved(), source()
+    resolved, ours, planned = experiment.resolved(), source(), seeds(trials)
     for path in sorted(home.glob("*"), reverse=True):
         # A folder without a readable manifest is none of ours, or was killed at its very beginning.
         with contextlib.suppress(RecordsError):
             run = RunFolder.open(path)
             same = run.manifest["experiment"] == resolved and run.manifest.get("git") == ours
-            same = same and fits(run.manifest.get("xen") or {})
+            same = same and run.manifest.get("seeds") == planned and fits(run.manifest.get("xen") or {})
             if same and run.backend == backend and run.resumable and not run.manifest.get("finished_utc"):
                 return run
     xen = told()
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{_digest(backend, resolved, ours)}"
-    return RunFolder.create(home / name, manifest(name, experiment, backend, xen))
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{_digest(backend, resolved, ours, planned)}"
+    return RunFolder.create(home / name, manifest(name, experiment, trials, backend, xen))
 
 
 def failed_trials(folder: RunFolder) -> int:

@@ -4,6 +4,7 @@ A run is a folder. The live loop writes a trial with `TrialWriter`; `RunFolder` 
 the run's files, crash safe; `read_run` gives them back as frames.
 """
 
+from harness.records.again import again, is_again, without_again
 from harness.records.columns import (
     EVENT_COLUMNS,
     REPLAY_COLUMNS,
@@ -35,12 +36,15 @@ __all__ = [
     "TrialKey",
     "TrialRow",
     "TrialWriter",
+    "again",
     "decision_record",
+    "is_again",
     "read_decisions",
     "read_first_block",
     "read_run",
     "read_trials",
     "replay_rows",
     "tick_record",
+    "without_again",
     "write_whole",
 ]

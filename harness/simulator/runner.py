@@ -54,9 +54,9 @@ def simulate(
     for level in experiment.levels():
         check_models(level, _workloads(level))
     host = {"machine": machine.model_dump()}
-    folder = open_run(experiment, out, BACKEND, lambda: host, lambda told: told == host)
+    trials = plan(experiment)  # with the same seed the baseline would do the same again
+    folder = open_run(experiment, trials, out, BACKEND, lambda: host, lambda told: told == host)
     finished = folder.finished()
-    trials = plan(experiment)
     todo = [
         Task(folder=folder, experiment=experiment, trial=trial, machine=machine)
         for trial in trials

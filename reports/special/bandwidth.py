@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from reports import figures, style, sweep, words
+from reports import figures, strip, style, sweep, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special.measure import falls_below
@@ -22,7 +22,7 @@ def special(found: Findings) -> Special:
     """Return the gain over the axis, the bandwidths, and whether the gain shrinks for every policy that has one."""
     study, points = found.study, bandwidths(found)
     rivals = points[points["label"].isin(study.contestants)]
-    gaining = rivals[rivals["gain_pc"] > 0]
+    gaining = rivals[rivals["gain_pc"] > rivals["noise_pc"]]
     limited = gaining[gaining["bandwidth"].notna()]
     holds = None if not len(gaining) or gaining["n"].min() < ENOUGH else bool(len(limited) == len(gaining))
     said = words.listed([f"{row['label']} {_place(row)}" for row in records(gaining)])
@@ -38,6 +38,7 @@ def special(found: Findings) -> Special:
     def draw(container: Container) -> None:
         axes = container.subplots()
         axes.axhline(0, color=style.QUIET, linewidth=0.8)
+        strip.along(axes, rows, "band", (rows["low_pc"].min(), rows["high_pc"].max()), gain=True)
         looks = style.looks(study.labels)
         for label in study.rivals:
             pale = {} if label in study.contestants else {"alpha": 0.45}
@@ -57,7 +58,7 @@ def special(found: Findings) -> Special:
                 name=f"bandwidth{figures.suffix(study)}",
                 caption=f"What is gained over {study.baseline} (geometric mean over the guests, median over blocks, 95 "
                 "% interval) as demand swings faster. Dotted: where half of a policy's gain at the slowest level is "
-                "gone. Pale: bounds.",
+                f"gone. Pale: bounds.{strip.explained(study, around='no gain')}",
                 draw=draw,
                 height_in=3.0,
             ),
@@ -80,14 +81,15 @@ def bandwidths(found: Findings) -> pd.DataFrame:
     for label, mine in found.overall.groupby("label", sort=False):
         gain = mine["speedup"].to_numpy(dtype=float) - 1
         wide = len(mine) > 1 and mine["level"].min() > 0
-        point = falls_below(mine["level"].tolist(), gain, LEFT * gain[0], logarithmic=wide) if gain[0] > 0 else None
-        row = {"label": label, "gain_pc": 100 * gain[0], "bandwidth": point.at if point else math.nan}
-        row |= {"to": mine["level"].max(), "n": int(mine["n"].min())}
+        least = words.band(records(mine)[0]) - 1  # what the baseline gains over itself is no gain
+        point = falls_below(mine["level"].tolist(), gain, LEFT * gain[0], logarithmic=wide) if gain[0] > least else None
+        row = {"label": label, "gain_pc": 100 * gain[0], "noise_pc": 100 * least}
+        row |= {"bandwidth": point.at if point else math.nan, "to": mine["level"].max(), "n": int(mine["n"].min())}
         rows.append({"experiment": found.study.name, "backend": found.study.backend} | row)
-    return pd.DataFrame(rows, columns=["experiment", "backend", "label", "gain_pc", "bandwidth", "to", "n"])
+    return pd.DataFrame(rows, columns=["experiment", "backend", "label", "gain_pc", "noise_pc", "bandwidth", "to", "n"])
 
 
 def _place(row: dict[str, float]) -> str:
-    if not row["gain_pc"] > 0:
+    if not row["gain_pc"] > row["noise_pc"]:
         return "no gain to lose"
     return f"not up to {row['to']:g}" if math.isnan(row["bandwidth"]) else f"at {row['bandwidth']:.3g}"

@@ -10,7 +10,7 @@ import pandas as pd
 from reports import figures, style, sweep, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
-from reports.special.measure import estimates, falls_below, measure_of
+from reports.special.measure import draw_noise, estimates, falls_below, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
 from reports.summary import records
 
@@ -40,6 +40,7 @@ def special(found: Findings) -> Special:
             axes.plot(row["collapse_at"], SHARE, "|", color=tints[row["label"]], markersize=14, markeredgewidth=2)
         sweep.level_axis(axes, study.levels or (0.0,), study.axis)
         axes.set(ylim=(0, 1.08 * max(1.0, np.nanmax(curves["median"]))), ylabel=style.shortened(measure_of(found), 48))
+        draw_noise(axes, found)
         container.legend(loc="outside right upper")
 
     return Special(
@@ -50,7 +51,7 @@ def special(found: Findings) -> Special:
                 name=f"collapse{figures.suffix(study)}",
                 caption=f"Geometric mean over the guests of the {measure_of(found)}, median over blocks with its 95 % "
                 f"interval. Dashed: {SHARE:g}, below which a policy is said to have collapsed; the bars on that line "
-                "are where each one does, between levels along a straight line. Pale: bounds.",
+                f"are where each one does, between levels along a straight line. Pale: bounds.{noise_told(found)}",
                 draw=draw,
                 height_in=3.2,
             ),
@@ -61,12 +62,18 @@ def special(found: Findings) -> Special:
 
 
 def collapses(found: Findings) -> pd.DataFrame:
-    """Return one row a label: where its curve first falls below `SHARE`; NaN where it never does."""
+    """Return one row a label: where its curve first falls below `SHARE`; NaN where it never does.
+
+    `surely_at` is where it would, had it been lower by what the baseline shows against itself: what lies within that
+    is no difference.
+    """
     curves = estimates(found, "geometric_mean")
     rows = []
     for label, mine in curves.groupby("label", sort=False):
         point = falls_below(mine["level"].tolist(), mine["median"], SHARE)
         row = {"label": label, "share": SHARE, "collapse_at": point.at, "from": point.first, "to": point.last}
+        lower = mine["median"] / [noise_at(found.study, level) for level in mine["level"]]
+        row |= {"surely_at": falls_below(mine["level"].tolist(), lower, SHARE).at}
         rows.append({"experiment": found.study.name, "backend": found.study.backend} | row)
     return pd.DataFrame(rows)
 
@@ -78,8 +85,8 @@ def _verdict(rivals: pd.DataFrame, base: pd.DataFrame, axis: str) -> tuple[bool 
     name = str(base["label"].iloc[0])
     if math.isnan(limit):
         return None, f"{name} does not fall below {SHARE:g} up to {base['to'].iloc[0]:g} of {axis}; go further."
-    never = rivals["collapse_at"].isna() & (rivals["to"] > limit)
-    later = rivals[never | (rivals["collapse_at"] > limit)]["label"]
+    never = rivals["surely_at"].isna() & (rivals["to"] > limit)
+    later = rivals[never | (rivals["surely_at"] > limit)]["label"]
     others = rivals[~rivals["label"].isin(later)]["label"]
     each = words.listed([f"{row['label']} {_place(row)}" for row in records(rivals)])
     tail = f" No later than {name}: {words.listed(list(others))}." if len(others) else ""

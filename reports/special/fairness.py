@@ -10,7 +10,7 @@ from reports import figures, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special import taxed
-from reports.special.measure import measure_of
+from reports.special.measure import draw_noise, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
 from reports.statistics import ENOUGH
 from reports.summary import records
@@ -21,8 +21,9 @@ def special(found: Findings) -> Special:
     study = found.study
     jain, mean = taxed.over_tax(found, "jain"), taxed.over_tax(found, "geometric_mean")
     ends = ends_of(jain, mean)
+    ends = ends.assign(noise_pc=[100 * (noise_at(study, level) - 1) for level in ends["level"]])
     known = ends[ends["n"] >= ENOUGH]
-    traded = known[(known["mean_pc"] > 0) & (known["jain_change"] < 0)]
+    traded = known[(known["mean_pc"] > known["noise_pc"]) & (known["jain_change"] < 0)]
     holds = None if not len(ends) or len(known) < len(ends) else len(traded) == len(ends)
     each = words.listed(
         [
@@ -30,7 +31,7 @@ def special(found: Findings) -> Special:
             for row in records(ends)
         ]
     )
-    both = ends[(ends["mean_pc"] > 0) & (ends["jain_change"] >= 0)]
+    both = ends[(ends["mean_pc"] > ends["noise_pc"]) & (ends["jain_change"] >= 0)]
     note = f" No trade at {words.listed([f'{x:g}' for x in both['level']])}: both gain." if len(both) else ""
     reason = f"from the smallest to the largest tax: {each or 'nothing known'}.{note}"
 
@@ -39,6 +40,7 @@ def special(found: Findings) -> Special:
         for axes, frame, title in zip(grid, (jain, mean), ("Jain's index", "geometric mean over guests"), strict=True):
             taxed.lines(axes, frame, study.axis)
             axes.set_title(title, loc="left")
+        draw_noise(grid[1], found)
         grid[1].get_legend().remove() if study.levels else None
         grid[0].set_ylabel(measure_of(found), fontsize=7)
 
@@ -50,7 +52,7 @@ def special(found: Findings) -> Special:
                 name=f"fairness{figures.suffix(study)}",
                 caption=f"Fairness and efficiency by the tax on idle memory; one line a level of {study.axis}. Left: "
                 f"Jain's index over the guests' {measure_of(found)}, 1 when all fare alike. Right: their geometric "
-                "mean. Medians over blocks with 95 % intervals.",
+                f"mean. Medians over blocks with 95 % intervals.{noise_told(found)}",
                 draw=draw,
                 height_in=2.9,
             ),

@@ -11,16 +11,17 @@ from reports import figures, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special import taxed
-from reports.special.measure import measure_of
+from reports.special.measure import draw_noise, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
 from reports.statistics import ENOUGH
+from reports.study import Study
 from reports.summary import records
 
 NEAR = 0.01
 """A tax this close to the best one, as a share of it, is as good."""
 HOW = (
     f"The knee is the smallest tax whose geometric mean (median over blocks) lies within the 95 % interval of the best "
-    f"tax of the same level, or within {100 * NEAR:g} % of it"
+    f"tax of the same level, or within {100 * NEAR:g} % of it, or what a policy shows against itself if more"
 )
 
 
@@ -28,10 +29,10 @@ def special(found: Findings) -> Special:
     """Return the curves over the tax, a knee a level, and whether there is one between no tax and all."""
     study = found.study
     curves = taxed.over_tax(found, "geometric_mean")
-    knees = knees_of(curves)
+    knees = knees_of(curves.assign(near=[near(study, level) for level in curves["level"]]))
     known = knees[knees["knee"].notna() & (knees["n"] >= ENOUGH)]
-    flat, rising = known[known["gain_pc"] < 100 * NEAR], known[known["gain_pc"] >= 100 * NEAR]
-    inner = rising[(rising["knee"] < rising["most_tax"]) & (rising["after_pc"] > -100 * NEAR)]
+    flat, rising = known[known["gain_pc"] < known["near_pc"]], known[known["gain_pc"] >= known["near_pc"]]
+    inner = rising[(rising["knee"] < rising["most_tax"]) & (rising["after_pc"] > -rising["near_pc"])]
     whole = len(known) == len(knees) and len(rising) > 0
     holds = bool(len(inner) == len(rising)) if whole else None
     each = [f"{row['knee']:g}{words.at_level(row['level'])} (best {row['best']:g})" for row in records(rising)]
@@ -41,7 +42,7 @@ def special(found: Findings) -> Special:
     parts += [
         f"Beyond the best tax{words.at_level(row['level'])} performance falls again, by {-row['after_pc']:.1f} % at "
         "the largest."
-        for row in records(rising[rising["after_pc"] <= -100 * NEAR])
+        for row in records(rising[rising["after_pc"] <= -rising["near_pc"]])
     ]
     reason = f"{' '.join(parts) if len(known) else 'too few blocks.'} {HOW}."
 
@@ -52,6 +53,7 @@ def special(found: Findings) -> Special:
             axes.plot(
                 row["knee"], row["at_knee"], "o", markersize=12, markerfacecolor="none", markeredgecolor=style.INK
             )
+        draw_noise(axes, found)
         axes.set_ylabel(f"geometric mean over guests\n({measure_of(found)})", fontsize=7.5)
 
     return Special(
@@ -61,7 +63,8 @@ def special(found: Findings) -> Special:
             Picture(
                 name=f"knee{figures.suffix(study)}",
                 caption=f"Geometric mean over the guests of the {measure_of(found)}, median over blocks with its 95 % "
-                f"interval, by the tax on idle memory; one line a level of {study.axis}. Ringed: the knee. {HOW}.",
+                f"interval, by the tax on idle memory; one line a level of {study.axis}. Ringed: the knee. {HOW}."
+                + noise_told(found),
                 draw=draw,
                 height_in=3.0,
             ),
@@ -71,16 +74,24 @@ def special(found: Findings) -> Special:
     )
 
 
+def near(study: Study, level: float) -> float:
+    """Return within which share of the best tax another one is as good."""
+    return max(NEAR, noise_at(study, level) - 1)
+
+
 def knees_of(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a level: the knee, the best tax, and by how much the largest tax is below the best, in percent."""
+    """Return one row a level: the knee, the best tax, and by how much the largest tax is below the best, in percent.
+
+    `near` of a curve is the share of the best within which another tax is as good.
+    """
     rows = []
     for level, mine in curves.groupby(curves["level"].fillna(-math.inf), sort=True):
         row: dict[str, float] = {"level": math.nan if math.isinf(level) else float(level), "n": int(mine["n"].min())}
-        row |= {"least_tax": mine["tax"].min(), "most_tax": mine["tax"].max()}
+        row |= {"near_pc": 100 * mine["near"].max(), "least_tax": mine["tax"].min(), "most_tax": mine["tax"].max()}
         row |= dict.fromkeys(("knee", "at_knee", "best", "at_best", "gain_pc", "after_pc"), math.nan)
         if mine["median"].notna().any():
             best = mine[mine["median"] == mine["median"].max()].iloc[0]
-            enough = np.nanmin([best["low"], (1 - NEAR) * best["median"]])
+            enough = np.nanmin([best["low"], (1 - best["near"]) * best["median"]])
             first = mine[mine["median"] >= enough].iloc[0]
             last = mine.iloc[-1]["median"]
             row |= {"knee": first["tax"], "at_knee": first["median"], "best": best["tax"], "at_best": best["median"]}
@@ -88,7 +99,7 @@ def knees_of(curves: pd.DataFrame) -> pd.DataFrame:
             row |= {"after_pc": 100 * (last / best["median"] - 1)}
         rows.append(row)
     shares = ("knee", "at_knee", "best", "at_best", "gain_pc", "after_pc")
-    return pd.DataFrame(rows, columns=["level", "n", "least_tax", "most_tax", *shares])
+    return pd.DataFrame(rows, columns=["level", "n", "near_pc", "least_tax", "most_tax", *shares])
 
 
 def _table(found: Findings, knees: pd.DataFrame) -> Table:

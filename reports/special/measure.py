@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 
-from reports import bounds, statistics, summary
+from reports import bounds, noise, statistics, strip, summary
 from reports.findings import Findings
 from reports.study import UNCONSTRAINED, Study
 
@@ -38,6 +40,29 @@ def estimates(found: Findings, column: str) -> pd.DataFrame:
             rows.append((part.level, label, estimate.median, estimate.low, estimate.high, estimate.n))
     frame = pd.DataFrame(rows, columns=["level", "label", "median", "low", "high", "n"])
     return frame.assign(experiment=found.study.name, backend=found.study.backend)
+
+
+def noise_at(study: Study, level: float, *, worst: bool = False) -> float:
+    """Return how many times the baseline's geometric mean, or any guest, differed from itself at a level.
+
+    1 where that is not known, as in the simulator: then nothing but the numbers themselves tells a difference.
+    """
+    bands = noise.bands(study if math.isnan(level) else study.at(level))
+    found = bands.widest if worst else bands.mean
+    return 1.0 if math.isnan(found) else found
+
+
+def draw_noise(axes: Axes, found: Findings) -> None:
+    """Draw the band of the A/A test, the widest of any level, where the y axis has ratios over the baseline."""
+    if measure_of(found) == NORMALISED:
+        return
+    bands = [noise.bands(part).mean for part in found.study.parts]
+    strip.across(axes, max([band for band in bands if not math.isnan(band)], default=math.nan), "y", axes.get_ylim())
+
+
+def noise_told(found: Findings) -> str:
+    """Return what a caption says of the strip that `draw_noise` draws."""
+    return "" if measure_of(found) == NORMALISED else strip.explained(found.study)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

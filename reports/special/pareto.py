@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports import figures, style, words
+from reports import figures, noise, strip, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
-from reports.special.measure import blocks_of, measure_of
+from reports.special.measure import NORMALISED, blocks_of, measure_of, noise_at
 from reports.special.verdict import Special, judged
 from reports.summary import records
 
@@ -33,8 +35,12 @@ def special(found: Findings) -> Special:
         "no block has a value of every guest under every policy."
         if not known
         else f"{words.listed(always) if always else 'no policy'} {'are' if len(always) > 1 else 'is'} dominated by no "
-        f"other in {where}. Non-dominated {each}. By medians over {int(rows['n'].max())} blocks; a difference within "
-        "noise can decide who dominates."
+        f"other in {where}. Non-dominated {each}. By medians over {int(rows['n'].max())} blocks; "
+        + (
+            f"what {repeated} shows against itself makes nobody dominate."
+            if (repeated := noise.repeated(study))
+            else "a difference within noise can decide who dominates."
+        )
     )
 
     def draw(container: Container) -> None:
@@ -43,11 +49,11 @@ def special(found: Findings) -> Special:
         for axes, level in zip(grid.flat, levels, strict=False):
             _panel(axes, rows[rows["level"].fillna(-1) == _key(level)], study.labels)
             x = figures.ratio_axis(axes, "x", list(rows["geometric_mean"]))
-            axes.set(
-                xlim=x,
-                ylim=figures.ratio_axis(axes, "y", list(rows["worst_guest"])),
-                xlabel="geometric mean over guests",
-            )
+            y = figures.ratio_axis(axes, "y", list(rows["worst_guest"]))
+            axes.set(xlim=x, ylim=y, xlabel="geometric mean over guests")
+            if measure != NORMALISED:
+                strip.across(axes, noise_at(study, level), "x", x)
+                strip.across(axes, noise_at(study, level, worst=True), "y", y)
             if study.levels:
                 axes.set_title(f"at {level:g}", loc="left")
         for axes in list(grid.flat)[len(levels) :]:
@@ -69,7 +75,8 @@ def special(found: Findings) -> Special:
                 caption=f"Efficiency against protection: geometric mean over the guests, and the worst guest, both as "
                 f"{measure}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
                 "that could be run. The line joins them. Pale: bounds."
-                + (f" One panel a level of {study.axis}." if study.levels else ""),
+                + (f" One panel a level of {study.axis}." if study.levels else "")
+                + ("" if measure == NORMALISED else strip.explained(study, "across of the guest that repeats worst")),
                 draw=draw,
                 height_in=0.9 + 0.18 * -(-len(study.labels) // 5) + 2.3 * -(-len(levels) // WIDE),
             ),
@@ -93,19 +100,23 @@ def points(found: Findings) -> pd.DataFrame:
         )
         frame = frame.reset_index(names="label")
         runs = frame[frame["label"].isin(study.contestants)]
+        rivals = set(runs["label"])
+        bands = noise_at(part, math.nan), noise_at(part, math.nan, worst=True)
         frame["bound"] = ~frame["label"].isin(study.contestants)
         frame["free"] = [
-            row["label"] in set(runs["label"]) and not _dominated(row["geometric_mean"], row["worst_guest"], runs)
+            row["label"] in rivals and not _dominated(row["geometric_mean"], row["worst_guest"], runs, *bands)
             for row in records(frame)
         ]
         every.append(frame)
     return pd.concat(every, ignore_index=True)
 
 
-def _dominated(mean: float, worst: float, others: pd.DataFrame) -> bool:
-    """Whether another one is as good in both and better in one; a policy without a value is."""
+def _dominated(
+    mean: float, worst: float, others: pd.DataFrame, mean_band: float = 1.0, worst_band: float = 1.0
+) -> bool:
+    """Whether another one is as good in both and better in one by more than noise; a policy without a value is."""
     as_good = (others["geometric_mean"] >= mean) & (others["worst_guest"] >= worst)
-    better = (others["geometric_mean"] > mean) | (others["worst_guest"] > worst)
+    better = (others["geometric_mean"] > mean * mean_band) | (others["worst_guest"] > worst * worst_band)
     return bool(np.isnan(mean) or (as_good & better).any())
 
 

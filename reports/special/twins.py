@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from reports import figures, statistics, style, words
+from reports import figures, noise, statistics, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special.verdict import Claim, Special, judged
@@ -15,7 +16,7 @@ from reports.statistics import ENOUGH
 from reports.study import Study
 from reports.summary import records
 
-COLUMNS = ("level", "label", "first", "second", "alike", "ratio", "low", "high", "n")
+COLUMNS = ("level", "label", "first", "second", "alike", "ratio", "low", "high", "n", "band")
 
 
 def special(found: Findings) -> Special:
@@ -66,7 +67,8 @@ def special(found: Findings) -> Special:
             Table(
                 name=f"twins{figures.suffix(study)}",
                 caption=f"How many times as fast {first} is as {second}: median over blocks of the ratio within a "
-                "trial, with its 95 % bootstrap interval. Judged where both have the same memory.",
+                "trial, with its 95 % bootstrap interval. Judged where both have the same memory."
+                + _told(table, noise.repeated(study)),
                 head=[study.axis, "policy", "same memory", "ratio", "95 % interval", "n"],
                 rows=[
                     [
@@ -86,23 +88,35 @@ def special(found: Findings) -> Special:
     )
 
 
+def _told(table: pd.DataFrame, label: str) -> str:
+    """What a caption says of the band of the A/A test."""
+    band = table.loc[table["alike"], "band"].max()
+    if math.isnan(band):
+        return ""
+    return f" Nothing within {words.deviation(band - 1)} of 1 is a difference: so far did {label} lie from itself."
+
+
 def _slower(alike: pd.DataFrame) -> bool | None:
     """Whether the first is slower wherever both have the same memory; None where blocks or intervals do not tell."""
     if alike.empty or alike["n"].min() < ENOUGH:
         return None
-    if (alike["high"] < 1).all():
-        return True
-    return False if (alike["low"] > 1).any() else None
+    sides = [statistics.side(row["low"], row["high"], row["band"]) for row in records(alike)]
+    return True if set(sides) == {-1} else False if 1 in sides else None
 
 
 def compared(pairs: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """Return one row a level and policy: the ratio within a trial, median over blocks with its interval."""
+    """Return one row a level and policy: the ratio within a trial, median over blocks with its interval.
+
+    `band` is how many times that ratio of the baseline differed from itself, where it ran twice in a block.
+    """
     rows = []
     for (level, label), mine in _groups(pairs):
         estimate = statistics.median_interval(mine["ratio"])
         first, second = mine.iloc[0]["first"], mine.iloc[0]["second"]
         alike = _size(study, first, level) == _size(study, second, level)
-        rows.append((level, label, first, second, alike, estimate.median, estimate.low, estimate.high, estimate.n))
+        band = noise.between(study.at(level) if study.levels else study, first, second)
+        found = (estimate.median, estimate.low, estimate.high, estimate.n)
+        rows.append((level, label, first, second, alike, *found, band))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

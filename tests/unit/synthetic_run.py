@@ -13,7 +13,7 @@ from harness.governor import Plan, Step
 from harness.policies import make
 from harness.policies.base import Allocation
 from harness.ports import Outcome
-from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter, decision_record
+from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter, again, decision_record, without_again
 from harness.view import HostView
 
 MIB = 1024
@@ -130,12 +130,16 @@ def write_run(
     shadows: Sequence[str] = (),
     levels: Mapping[float, float] | None = None,
     stalls: Mapping[str, float] | None = None,
+    repeats: Sequence[tuple[float, float]] = (),
+    steady: bool = False,
     **changes: object,
 ) -> RunFolder:
     """Write a whole run; `fails` names the guest that fails in a block under a label.
 
     `unsteady` is how much the blocks differ, whatever the policy. `levels` maps the place of a level to the power of
     every gain there; each block then is one of them, in turn. `stalls` is how long each guest stalls under a label.
+    `repeats` runs `static` a second time in each block, in turn so many times as good for g1 and g2 as the first time.
+    `steady` makes every value exactly what the gains say.
     """
     random = np.random.default_rng(seed)
     facts: dict[str, Any] = manifest(**changes)
@@ -148,11 +152,18 @@ def write_run(
     for block in range(1, blocks * (len(places) or 1) + 1):
         level = places[(block - 1) % len(places)] if places else None
         pace = random.lognormal(sigma=unsteady)
-        for order, label in enumerate(random.permutation(list(gains)), start=1):
-            policy = str(label).split(",")[0]
+        labels = [*gains, *([again("static")] if repeats else [])]
+        noises: dict[str, np.ndarray] = {}
+        for order, label in enumerate(random.permutation(labels), start=1):
+            policy = without_again(str(label)).split(",")[0]
             key = TrialKey(run=folder.run, block=block, order=order, policy=policy, label=str(label), level=level)
             power = levels[level] if levels and level is not None else 1.0
-            gain = np.array(gains[label]) ** power * pace * random.lognormal(sigma=0.03, size=2)
+            of = without_again(str(label))
+            if of not in noises:
+                noises[of] = random.lognormal(sigma=0.03, size=2)
+            gain = np.array(gains[of]) ** power * (1.0 if steady else pace * noises[of])
+            if str(label) != of:
+                gain *= repeats[(block - 1) % len(repeats)]
             with TrialWriter(folder, key, stamp=clock) as writer:
                 write_trial(writer, clock, ticks=ticks, shadows=shadows)
                 values = {"g1": 50 * gain[0], "g2": 80 / gain[1]}

@@ -70,6 +70,21 @@ def test_a_claim_may_say_what_guests_lose_at_most(tmp_path: Path) -> None:
     assert "loses_at_most.percent" in complaint(tmp_path, GOOD + "loses_at_most: {percent: 0}\n")
 
 
+def test_the_baseline_is_repeated_in_the_lab_unless_the_experiment_says_no(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).resolved()["repeat_baseline"] is True
+    assert load(tmp_path, GOOD + "repeat_baseline: false\n").resolved()["repeat_baseline"] is False
+    assert "small.yml:14: repeat_baseline: " in complaint(tmp_path, GOOD + "repeat_baseline: twice\n")
+
+
+def test_no_label_may_look_like_the_second_trial_of_a_baseline(tmp_path: Path) -> None:
+    said = "label: 'half (again)' ends in ' (again)', which tells the second trial of a baseline; give another"
+    assert (
+        complaint(tmp_path, GOOD.replace("label: half", "label: half (again)")) == f"small.yml:12: policies[1].{said}"
+    )
+    shadow = "shadows: [{name: equal, label: half (again)}]\n"
+    assert complaint(tmp_path, GOOD + shadow) == f"small.yml:14: shadows[0].{said}"
+
+
 def test_the_window_of_page_ages_can_be_chosen(tmp_path: Path) -> None:
     signals = load(tmp_path, GOOD + "signals: [{name: page-ages, window_s: 8}]\n").signals
     assert (window_s(signals), aging_s(signals)) == (8, 4)

@@ -15,6 +15,7 @@ import pytest
 from docs import figures
 from harness.experiment.config import Figure, load_experiment, names
 from harness.experiment.manifest import manifest
+from harness.experiment.plan import plan
 from harness.records import EVENT_COLUMNS, REPLAY_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS
 from harness.view import COLUMNS, CURVES, HOST_FIELDS, HostView
 from reports.special import KINDS
@@ -129,7 +130,8 @@ def test_every_event_that_the_code_can_write_is_on_the_page() -> None:
 
 
 def test_the_keys_of_the_manifest_are_those_that_are_written() -> None:
-    written = manifest("r1", load_experiment("quick"), "xen", {})
+    quick = load_experiment("quick")
+    written = manifest("r1", quick, plan(quick), "xen", {})
     said = {row[0]: row[1] for row in table(section("results.md", "`manifest.json`"), "key")}
     assert set(said) == {*written, "started_utc", "finished_utc", "files"}
     for key in ("git", "host"):

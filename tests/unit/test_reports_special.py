@@ -242,7 +242,8 @@ def test_a_line_falls_below_a_value_between_two_points() -> None:
 
 def test_the_knee_is_the_smallest_tax_that_is_as_good_as_the_best() -> None:
     values = [0.5, 0.7, 0.905, 0.908, 0.91]
-    curve = pd.DataFrame({"level": 1.0, "tax": [0, 0.25, 0.5, 0.75, 1], "median": values, "low": values, "n": 5})
+    given = {"level": 1.0, "tax": [0, 0.25, 0.5, 0.75, 1], "median": values, "low": values, "n": 5}
+    curve = pd.DataFrame(given | {"near": 0.01})
     (row,) = knee.knees_of(curve).to_dict("records")
     assert (row["knee"], row["best"]) == (0.5, 1)
 

@@ -1,0 +1,61 @@
+"""What the lab was that a run was measured in: one line from the facts of its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reports.study import Study
+
+CLOCKS: Mapping[str, str] = {"instructions": "Lab in virtual time", "real": "Lab in real time"}
+UNITS: Mapping[str, str] = {
+    "latency_ms": "{} ms a request", "bandwidth_mib_s": "{} MiB/s", "requests": "{} at a time", "iops": "{} requests/s",
+}  # fmt: skip
+"""Fact of a disk → how it is said; any other is said by its name."""
+
+
+def line(study: Study) -> str:
+    """Say what the lab was; where runs were measured in different ones, of each run. Empty outside a lab."""
+    said: dict[str, list[str]] = {}
+    for run in study.runs:
+        said.setdefault(told(run.manifest.get("xen") or {}), []).append(str(run.manifest["run"]))
+    if len(said) == 1:
+        return next(iter(said))
+    return " ".join(f"{', '.join(runs)}: {text or 'No lab.'}" for text, runs in said.items())
+
+
+def told(facts: Mapping[str, Any]) -> str:
+    """Render the facts of a lab that are there: `Lab in virtual time: one emulated processor of 250 MIPS; …`."""
+    if not facts.get("lab"):
+        return ""
+    parts = list(_parts(facts))
+    head = CLOCKS.get(str(facts.get("lab_clock")), "Lab")
+    return f"{head}: {'; '.join(parts)}." if parts else f"{head}."
+
+
+def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
+    if facts.get("processor_mips") is not None:
+        yield f"one emulated processor of {_number(facts['processor_mips'])} MIPS"
+    disks = facts.get("disks")
+    for name, disk in disks.items() if isinstance(disks, Mapping) else ():
+        if said := _disk(disk):
+            yield f"{name} disk {said}"
+    if facts.get("memory_mib") is not None:
+        yield f"{_number(facts['memory_mib'])} MiB of memory"
+    if facts.get("accelerator"):
+        why = f" ({facts['accelerator_why']})" if facts.get("accelerator_why") else ""
+        yield f"QEMU with {facts['accelerator']}{why}"
+
+
+def _disk(disk: object) -> str:
+    if not isinstance(disk, Mapping):
+        return "" if disk is None else _number(disk)
+    return ", ".join(
+        UNITS[key].format(_number(value)) if key in UNITS else f"{str(key).replace('_', ' ')} {_number(value)}"
+        for key, value in disk.items()
+        if value is not None
+    )
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

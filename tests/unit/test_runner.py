@@ -1,0 +1,111 @@
+"""All trials on real machines: which there are, in the lab and on hosts of one's own, and how a run goes on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.experiment import runner
+from harness.experiment.config import Experiment
+from harness.experiment.plan import Trial
+from harness.experiment.site import Site
+from harness.progress import Progress
+from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter, read_run
+from harness.xen.machine import Machine
+
+GUEST = {"name": "a", "workload": "idle", "min_mib": 160, "initial_mib": 200, "max_mib": 800}
+
+
+def experiment(**keys: object) -> Experiment:
+    policies = [{"name": name, "label": name} for name in ("static", "two-state")]
+    fields = {"name": "small", "pool_mib": 900, "guests": [GUEST], "duration_s": 30, "policies": policies}
+    return Experiment.model_validate({**fields, "repetitions": 2, **keys})
+
+
+def site(lab: Path | None) -> Site:
+    dom0 = Machine(
+        name="dom0",
+        address="127.0.0.1",
+        port=22,
+        user="root",
+        key_file=Path("key"),
+        known_hosts=Path("known"),
+        domain="",
+    )
+    return Site(dom0=dom0, guests=(), lab=lab)
+
+
+@dataclass
+class Machines:
+    """Stands for the machines: trials end at once, or are interrupted after so many."""
+
+    last: int = 100
+    lines: list[str] = field(default_factory=list)
+    ran: list[Trial] = field(default_factory=list)
+
+    def trial(
+        self, experiment: object, trial: Trial, workloads: object, site: object, folder: RunFolder, progress: object
+    ) -> list[TrialRow]:
+        """In the place of `_run_trial`."""
+        if len(self.ran) == self.last:
+            raise KeyboardInterrupt
+        self.ran.append(trial)
+        row = TrialRow(guest="a", workload="idle", status="ok", started=Stamp.now(), duration_s=1.0)
+        policy = trial.policy
+        key = TrialKey(run=folder.run, block=trial.block, order=trial.order, policy=policy.name, label=policy.label)
+        with TrialWriter(folder, key) as writer:
+            writer.finish([row])
+        return [row]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Machines]:
+    def run(lab: Path | None, last: int = 100, **keys: object) -> Machines:
+        machines = Machines(last=last)
+        monkeypatch.setattr(runner, "_run_trial", machines.trial)
+        monkeypatch.setattr(runner, "_told_by", lambda *_: {"lab": lab is not None})
+        with suppress(KeyboardInterrupt):
+            runner.run(experiment(**keys), site(lab), tmp_path, Progress(machines.lines.append))
+        return machines
+
+    return run
+
+
+def labels(machines: Machines) -> list[str]:
+    return sorted(f"{trial.block} {trial.policy.label}" for trial in machines.ran)
+
+
+def test_in_the_lab_the_baseline_runs_twice_in_every_block_and_is_counted(run: Callable[..., Machines]) -> None:
+    machines = run(Path("lab"))
+    assert labels(machines) == [f"{n} {label}" for n in (1, 2) for label in ("static", "static (again)", "two-state")]
+    assert [line for line in machines.lines if re.search("trial 6 of 6: ", line)]
+    assert {trial.policy.name for trial in machines.ran if trial.policy.label == "static (again)"} == {"static"}
+
+
+def test_on_hosts_of_ones_own_and_where_an_experiment_says_no_it_runs_once(run: Callable[..., Machines]) -> None:
+    once = [f"{n} {label}" for n in (1, 2) for label in ("static", "two-state")]
+    assert labels(run(None)) == once
+    assert labels(run(Path("lab"), repeat_baseline=False)) == once
+
+
+def test_what_was_stopped_goes_on_with_the_rest_of_the_same_plan(run: Callable[..., Machines], tmp_path: Path) -> None:
+    first, second = run(Path("lab"), last=3), run(Path("lab"))
+    assert [(t.block, t.order) for t in (*first.ran, *second.ran)] == [(b, o) for b in (1, 2) for o in (1, 2, 3)]
+    together = labels(Machines(ran=[*first.ran, *second.ran]))
+    assert together == [f"{n} {label}" for n in (1, 2) for label in ("static", "static (again)", "two-state")]
+    assert [line for line in second.lines if "trial 4 of 6: " in line]
+
+
+def test_a_run_of_the_lab_is_not_gone_on_with_elsewhere_where_there_are_fewer_trials(
+    run: Callable[..., Machines], tmp_path: Path
+) -> None:
+    run(Path("lab"), last=1)
+    assert len(run(None).ran) == 4
+    runs = [read_run(path) for path in sorted((tmp_path / "small").iterdir())]
+    assert sorted(len(one.manifest["seeds"]) for one in runs) == [4, 6]
+    assert all(one.manifest["experiment"]["repeat_baseline"] for one in runs)
