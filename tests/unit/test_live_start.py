@@ -156,7 +156,7 @@ def test_what_guests_count_they_count_from_the_sample_that_comes_with_the_word(m
     assert [work.first and work.first.seq for work in trial._works] == [2, 2, 2]
     for work in trial._works:
         cast("Any", work.client)._hear()
-    assert [trial._counters(work)["major_faults"] for work in trial._works] == [10, 10, 10]
+    assert [next(work.rows(Stamp.now())).major_faults for work in trial._works] == [10, 10, 10]
 
 
 def test_a_guest_that_is_not_ready_in_time_is_killed_and_a_failed_row_and_the_others_go_on(
@@ -165,8 +165,9 @@ def test_a_guest_that_is_not_ready_in_time_is_killed_and_a_failed_row_and_the_ot
     trial, happened, _ = begin(monkeypatch, g1={"ready_s": 60}, g2={"ready_s": 0}, g3={"ready_s": 0.1})
     assert happened[0] == ("kill", "g1")
     assert [name for what, name in happened if what == "go"] == ["g2", "g3"]
-    assert trial._verdict(trial._works[0]) == ("failed", "not ready within 1 s: still filling")
-    assert all(math.isnan(row.duration_s) for row in trial._works[0].rows(Stamp.now()))
+    rows = list(trial._works[0].rows(Stamp.now()))
+    assert {(row.status, row.reason) for row in rows} == {("failed", "not ready within 1 s: still filling")}
+    assert all(math.isnan(row.duration_s) for row in rows)
     assert trial._working()
 
 
@@ -184,7 +185,8 @@ def test_work_that_ends_before_it_is_ready_has_failed_whatever_it_says(
         monkeypatch, g1={"ready_s": 0}, g2={"ready_s": 0, "ended": status}, g3={"ready_s": 0}
     )  # fmt: skip
     assert [name for what, name in happened if what == "go"] == ["g1", "g3"]
-    assert trial._verdict(trial._works[1]) == ("failed", reason)
+    row = next(trial._works[1].rows(Stamp.now()))
+    assert (row.status, row.reason) == ("failed", reason)
 
 
 def test_the_time_of_the_work_counts_from_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
