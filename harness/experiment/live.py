@@ -229,5 +229,6 @@ class LiveTrial:
         sizes = ", ".join(
             f"{name} {kib / KIB_PER_MIB:.0f}" for name, kib in zip(tick.view.names, tick.view.current_kib, strict=True)
         )
+        whose = " of the lab's time" if self.site.virtual else ""
         state = f", {tick.allocation.state}" if tick.allocation.state else ""
-        return f"{elapsed_s:.0f} of {self.experiment.duration_s:.0f} s{state}; MiB: {sizes}"
+        return f"{elapsed_s:.0f} of {self.experiment.duration_s:.0f} s{whose}{state}; MiB: {sizes}"

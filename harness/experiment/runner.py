@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,9 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Do
     began_s, total = time.monotonic(), len(todo) + len(ended)
     for number, trial in enumerate(todo):
         each_s = (time.monotonic() - began_s) / number if number else experiment.duration_s + OVERHEAD_S
-        left = f"about {(len(todo) - number) * each_s / 60:.1f} min left"
-        progress.say(f"trial {len(ended) + number + 1} of {total}: {trial.policy.label}, block {trial.block}; {left}")
-        rows = _run_trial(experiment, trial, workloads, site, folder, progress)
+        left = partial(_left, time.monotonic() + (len(todo) - number) * each_s)
+        progress.say(f"trial {len(ended) + number + 1} of {total}: {trial.policy.label}, block {trial.block}; {left()}")
+        rows = _run_trial(experiment, trial, workloads, site, folder, progress, left)
         progress.say(_told(trial, rows))
     folder = folder.seal()
     return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
@@ -69,6 +70,7 @@ def _run_trial(
     site: Site,
     folder: RunFolder,
     progress: Progress,
+    left: Callable[[], str],
 ) -> list[TrialRow]:
     key = TrialKey(
         run=folder.run,
@@ -88,7 +90,10 @@ def _run_trial(
     def stamp() -> Stamp:
         return Stamp.at(clock.now_s())
 
-    with TrialWriter(folder, key, stamp=stamp) as writer, progress.alive(lambda: f"{trial.policy.label}: {seen[0]}"):
+    with (
+        TrialWriter(folder, key, stamp=stamp) as writer,
+        progress.alive(lambda: f"{trial.policy.label}: {seen[0]}; {left()}"),
+    ):
         if site.lab is not None:
             watch("the lab goes back to its snapshot")
             restore(Lab(site.lab), writer)
@@ -149,6 +154,11 @@ def _lab_facts(site: Site) -> dict[str, Any]:
         "guest_percent": state.guest_percent,
         "disks": {"swap": terms.swap.model_dump(), "files": terms.files.model_dump()},
     }  # fmt: skip
+
+
+def _left(end_s: float) -> str:
+    """How long it still takes by the clock on the wall, as far as the trials before tell."""
+    return f"about {max(0.0, end_s - time.monotonic()) / 60:.1f} min left"
 
 
 def _told(trial: Trial, rows: list[TrialRow]) -> str:
