@@ -47,6 +47,8 @@ def noise_at(study: Study, level: float, *, worst: bool = False) -> float:
 
     1 where that is not known, as in the simulator: then nothing but the numbers themselves tells a difference.
     """
+    if study.again.empty:
+        return 1.0
     bands = noise.bands(study if math.isnan(level) else study.at(level))
     found = bands.widest if worst else bands.mean
     return 1.0 if math.isnan(found) else found

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
@@ -16,7 +17,7 @@ import reports
 from reports import answers, content, lab, margin, noise, printed, style, words
 from reports.document import Paragraph, Picture, Table
 from reports.findings import Findings
-from reports.special import asked, collapse, knee, measure, pareto
+from reports.special import asked, bandwidth, collapse, knee, measure, pareto, twins
 from reports.study import ReportError, studies
 from reports.words import Verdict
 from tests.unit import synthetic_run as synthetic
@@ -256,6 +257,26 @@ def test_the_ratio_of_two_guests_has_a_band_of_its_own(tmp_path: Path) -> None:
     # Block by block 1.01/1.0, 0.98/1.004 and 1.0/0.99.
     assert noise.between(study, "g1", "g2") == pytest.approx(1.004 / 0.98)
     assert math.isnan(noise.between(study, "g1", "g3"))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "band", "slower"),
+    [(0.97, 0.99, math.nan, True), (0.97, 0.99, 1.02, None), (0.9, 0.95, 1.02, True), (1.03, 1.1, 1.02, False)],
+)
+def test_a_twin_is_slower_only_beyond_what_their_ratio_shows_against_itself(
+    low: float, high: float, band: float, slower: bool | None
+) -> None:
+    row = {"n": 5, "low": low, "high": high, "band": band}
+    assert twins._slower(pd.DataFrame([row, row])) is slower
+
+
+def test_what_the_baseline_gains_over_itself_is_no_gain(tmp_path: Path) -> None:
+    noisy = {"repeats": [(1.1, 1.0), (1.0, 1.0)]}
+    points = bandwidth.bandwidths(swept(tmp_path / "run", {"little": (1.04, 1.04), "much": (1.3, 1.3)}, **noisy))
+    gains = points.set_index("label")
+    assert gains["noise_pc"].tolist() == [pytest.approx(100 * (math.sqrt(1.1) - 1))] * 2
+    special = bandwidth.special(swept(tmp_path / "again", {"little": (1.04, 1.04)}, **noisy))
+    assert "no policy gains anything over static" in special.reason
 
 
 def test_a_policy_dominates_by_no_more_than_noise_no_other(tmp_path: Path) -> None:
