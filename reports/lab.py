@@ -9,7 +9,7 @@ from reports.study import Study
 
 CLOCKS: Mapping[str, str] = {"instructions": "Lab in virtual time", "real": "Lab in real time"}
 UNITS: Mapping[str, str] = {
-    "latency_ms": "{} ms a request", "bandwidth_mib_s": "{} MiB/s", "requests": "{} at a time", "iops": "{} requests/s",
+    "latency_ms": "{} ms a request", "mb_per_s": "{} MB/s", "requests": "{} at a time", "iops": "{} requests/s",
 }  # fmt: skip
 """Fact of a disk → how it is said; any other is said by its name."""
 
@@ -35,7 +35,9 @@ def told(facts: Mapping[str, Any]) -> str:
 
 def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts.get("processor_mips") is not None:
-        yield f"one emulated processor of {_number(facts['processor_mips'])} MIPS"
+        part = facts.get("guest_percent")
+        each = f", of which each guest has {part} % and no more" if part else ""
+        yield f"one emulated processor of {_number(facts['processor_mips'])} MIPS{each}"
     disks = facts.get("disks")
     for name, disk in disks.items() if isinstance(disks, Mapping) else ():
         if said := _disk(disk):
@@ -53,7 +55,7 @@ def _disk(disk: object) -> str:
     return ", ".join(
         UNITS[key].format(_number(value)) if key in UNITS else f"{str(key).replace('_', ' ')} {_number(value)}"
         for key, value in disk.items()
-        if value is not None
+        if value is not None and (key, value) != ("mb_per_s", 0)  # 0: as many as come
     )
 
 

@@ -88,8 +88,8 @@ def test_the_strip_lies_where_the_band_is() -> None:
         ),
         (
             {"lab": True, "lab_clock": "instructions", "processor_mips": 250.0,
-             "disks": {"swap": {"latency_ms": 2, "bandwidth_mib_s": 100.0}, "data": {"depth": 1}, "none": None}},
-            "Lab in virtual time: one emulated processor of 250 MIPS; swap disk 2 ms a request, 100 MiB/s; "
+             "disks": {"swap": {"latency_ms": 2, "mb_per_s": 100}, "data": {"depth": 1}, "none": None}},
+            "Lab in virtual time: one emulated processor of 250 MIPS; swap disk 2 ms a request, 100 MB/s; "
             "data disk depth 1.",
         ),
         ({"lab": True, "lab_clock": "real", "accelerator": "kvm"}, "Lab in real time: QEMU with kvm."),
