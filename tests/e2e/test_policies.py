@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,15 +12,18 @@ import pytest
 
 from harness import policies
 from harness.balancer import tick
+from harness.clocks import wait_for
+from harness.experiment.connection import LAB_TIMEOUT_S, stepping
 from harness.experiment.signals import Signal, aging_s, traces_swap, window_s
 from harness.experiment.workloads import WORKLOAD_DIR
 from harness.governor import Governor, Limits
 from harness.xen.client import GuestClient, no_events
+from harness.xen.clock import Dom0Clock
 from harness.xen.host import XenHost
 from harness.xen.source import Terms, XenSource
 from harness.xen.swap_trace import SwapTrace
 from tests.e2e.conftest import Lived
-from tests.e2e.test_control import plan, until
+from tests.e2e.test_control import plan
 
 pytestmark = pytest.mark.lab
 
@@ -69,7 +71,7 @@ def busy(client: GuestClient) -> Iterator[None]:
     work = client.run(["python3", f"{WORKLOAD_DIR}/mono.py", "--low-mib=150", "--high-mib=150", "--rate-mib-s=50",
                        "--hold-s=5", "--passes-per-s=2", "--duration-s=300"])  # fmt: skip
     try:
-        assert work.wait_ready(60)
+        assert work.wait_ready(120)
         work.go()
         yield
     finally:
@@ -83,24 +85,30 @@ def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> d
     signals = [Signal.model_validate(said) for said in SIGNALS.get(name, [])]
     terms = {guest: Terms(min_kib=160 * MIB, max_kib=480 * MIB) for guest in START}
     followed: dict[str, int] = {}
+    clock = lived.site.clock()
+    assert isinstance(clock, Dom0Clock)
     with ExitStack() as stack:
+        host = stack.enter_context(
+            XenHost(lived.site.dom0, lived.site.guests, safe_kib=safe_kib, clock=clock, timeout_s=LAB_TIMEOUT_S)
+        )
         clients = [
-            stack.enter_context(GuestClient(machine, period_s=0.5, aging_s=aging_s(signals)))
+            stack.enter_context(GuestClient(machine, period_s=0.5, aging_s=aging_s(signals), clock=clock.now_s))
             for machine in lived.site.guests
         ]
-        host = stack.enter_context(XenHost(lived.site.dom0, lived.site.guests, safe_kib=safe_kib))
         assert all(client.wait_for_sample(60) for client in clients)
         source = XenSource(
             host, clients, terms, reserve_kib=scene.reserve_mib * MIB, pool_kib=scene.pool_mib * MIB,
             trace=SwapTrace(host, no_events) if traces_swap(signals) else None, window_s=window_s(signals),
+            clock=clock.now_s,
         )  # fmt: skip
         policy.reset()
         policy.decide(source.view())  # what `static` keeps is what it sees first
         host.apply(plan(**{guest: mib * MIB for guest, mib in scene.sizes_mib.items()}))
         stack.enter_context(busy(clients[0]))
-        until(lambda: all(
+        stack.enter_context(stepping(lived.site, host))
+        assert wait_for(clock, lambda: all(
             abs(host.state().domains[guest].current_kib - mib * MIB) < 8 * MIB for guest, mib in scene.sizes_mib.items()
-        ), 60, "the scene")  # fmt: skip
+        ), 60), "the scene"  # fmt: skip
         if name != "static":
             policy.reset()
         governor = Governor(Limits(period_s=1.0, allow_swap=True))
@@ -116,7 +124,7 @@ def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> d
                     targets[step.guest] = (step.from_kib, step.target_kib)
             if set(followed.values()) & {1, 3} and set(followed.values()) & {2, 3}:
                 break
-            time.sleep(1.0)
+            clock.sleep_until(done.view.time_s + 1.0)
     return followed
 
 
