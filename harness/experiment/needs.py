@@ -32,14 +32,6 @@ class Need:
     preparations: tuple[Preparation, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """What a guest's workloads keep on a disk: how much of it, and in which folders."""
-
-    mib: float
-    folders: tuple[str, ...]
-
-
 def library_of(experiment: Experiment) -> dict[str, Workload]:
     """Read the workloads of an experiment, at all of its levels.
 
@@ -65,16 +57,13 @@ def disk_mib(experiment: Experiment, library: Mapping[str, Workload]) -> float:
     return sum({work.data(values): work.taken_mib(values) for work, values in works}.values())
 
 
-def files_of(experiment: Experiment, library: Mapping[str, Workload]) -> dict[str, Files]:
-    """Return what each guest's workloads keep on a disk, at all levels together."""
+def written_mib(experiment: Experiment, library: Mapping[str, Workload]) -> dict[str, float]:
+    """Return what each guest's workloads take on a disk, at all levels together."""
     taken: dict[str, dict[str, float]] = {}
     for guest in (guest for level in experiment.levels() for guest in level.guests):
         work = library[guest.workload]
-        if mib := work.taken_mib(guest.parameters):
-            taken.setdefault(guest.name, {})[work.data(guest.parameters)] = mib
-        else:
-            taken.setdefault(guest.name, {})
-    return {name: Files(mib=sum(of.values()), folders=tuple(of)) for name, of in taken.items()}
+        taken.setdefault(guest.name, {})[work.data(guest.parameters)] = work.taken_mib(guest.parameters)
+    return {name: sum(of.values()) for name, of in taken.items()}
 
 
 def _need(guests: list[Guest], library: Mapping[str, Workload], folder: Path) -> Need:

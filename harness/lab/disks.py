@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from harness.experiment.machine import Disk, LabTerms
+from harness.experiment.machine import LabTerms
 from harness.lab import access
 from harness.lab.image import LabError
 from harness.lab.lab import Lab
-from harness.lab.shape import Shape, disk_words, files_number, swap_number
+from harness.lab.shape import Shape, base_number, disk_words, files_number, swap_number
 
 ANOTHER = 64
 """What is added to the number of a disk that takes the place of one with the same content."""
 PATIENCE_S = 600.0
+SCRIPTS = "/usr/lib/ballast-lab"
 
 Step = tuple[str, tuple[str, ...]]
 """A machine, and the command that it is to run."""
@@ -39,28 +40,20 @@ def change(lab: Lab, shape: Shape, terms: LabTerms, watch: Callable[[str], None]
 
 def steps(shape: Shape, terms: LabTerms) -> Iterator[Step]:
     """What has to be done for it, in order."""
-    for index, guest in enumerate(shape.guests):
-        if terms.swap != shape.terms.swap:
-            number = swap_number(index)
-            yield guest.name, ("swapoff", "/dev/xvdb")
-            yield from _exchanged(guest.name, "xvdb", number, number, guest.swap_mib, terms.swap)
-            yield guest.name, ("mkswap", "/dev/xvdb")
-            yield guest.name, ("swapon", "/dev/xvdb")
-        if guest.files_mib and terms.files != shape.terms.files:
-            old = files_number(index)
-            yield guest.name, ("umount", FILES)
-            yield from _exchanged(guest.name, "xvdc", old, old + ANOTHER, guest.files_mib, terms.files)
-            yield guest.name, ("mount", "-o", "noatime", "/dev/xvdc", FILES)
-
-
-FILES = "/var/lib/ballast"
-
-
-def _exchanged(guest: str, name: str, old: int, new: int, mib: int, disk: Disk) -> Iterator[Step]:
-    """Take a disk from a guest and give it another of the same name; one of another number has the same content."""
-    yield "dom0", ("xl", "block-detach", guest, name)
-    yield "dom0", ("/usr/lib/ballast-lab/disk", disk_words(new, mib, disk))
-    if new != old:
-        yield "dom0", ("dd", f"if=/dev/nullb{old}", f"of=/dev/nullb{new}", "bs=1M", "conv=sparse,fsync")
-    said: Sequence[str] = ("format=raw", f"vdev={name}", "access=rw", "script=lab-block", f"target=/dev/nullb{new}")
-    yield "dom0", ("xl", "block-attach", guest, ",".join(said))
+    count = len(shape.guests)
+    if terms.files != shape.terms.files:
+        wide = terms.files.model_copy(update={"requests": count * terms.files.requests})  # all guests read it
+        number = base_number(count) + ANOTHER
+        yield "dom0", (f"{SCRIPTS}/exchange", "lab-base", f"{number}:{shape.image.size_mib}:{disk_words(wide)}")
+        for index, guest in enumerate(shape.guests):
+            disk = f"{files_number(index) + ANOTHER}:{guest.files_mib}:{disk_words(terms.files)}"
+            yield "dom0", (f"{SCRIPTS}/exchange", f"{guest.name}-files", disk)
+    for index, guest in enumerate(shape.guests if terms.swap != shape.terms.swap else ()):
+        number = swap_number(index)
+        said = ("format=raw", "vdev=xvdb", "access=rw", "script=lab-block", f"target=/dev/nullb{number}")
+        yield guest.name, ("swapoff", "/dev/xvdb")
+        yield "dom0", ("xl", "block-detach", guest.name, "xvdb")
+        yield "dom0", (f"{SCRIPTS}/disk", f"{number}:{guest.swap_mib}:{disk_words(terms.swap)}")
+        yield "dom0", ("xl", "block-attach", guest.name, ",".join(said))
+        yield guest.name, ("mkswap", "/dev/xvdb")
+        yield guest.name, ("swapon", "/dev/xvdb")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness.lab import qemu
 from harness.lab.image import Image
-from harness.lab.shape import GuestShape, Shape, files_number, swap_number
+from harness.lab.shape import GuestShape, Shape, swap_number
 
 FILE = "inventory.yml"
 GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
@@ -50,12 +49,7 @@ def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) ->
 
 def _domain(guest: GuestShape, index: int) -> dict[str, Any]:
     """What roles/xen_host writes into the configuration of a guest."""
-    system = string.ascii_lowercase[1 + index]  # /dev/vda is dom0's own
-    disks = [f"/dev/vd{system}", f"/dev/nullb{swap_number(index)}"]
-    options = f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}"
-    if guest.files_mib:
-        disks.append(f"/dev/nullb{files_number(index)}")
-        options += f" lab.files={','.join(PurePosixPath(folder).name for folder in guest.folders)}"
+    disks = [f"/dev/mapper/{guest.name}", f"/dev/nullb{swap_number(index)}"]
     return {
         "name": guest.name,
         "memory_mib": guest.initial_mib,
@@ -63,7 +57,7 @@ def _domain(guest: GuestShape, index: int) -> dict[str, Any]:
         "vcpus": 1,
         "kernel": "/boot/vmlinux",
         "ramdisk": "/boot/initramfs",
-        "extra": options,
+        "extra": f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
         "disks": disks,
         "disk_script": "lab-block",
         "bridge": "xenbr0",

@@ -25,6 +25,8 @@ from harness.lab.shape import Clock, Shape
 KEEPER = "harness.lab.keeper"
 MEMORY = "memory"
 """The machine's memory when it had been provisioned; a name in the lab's folder, where QEMU runs."""
+DISKS = ("dom0.qcow2", "base.qcow2")
+"""dom0's own, and the image from which the guests' disks in its memory are made."""
 START_S = 60.0
 END_S = 20.0
 SPARE_MIB = 512
@@ -114,16 +116,15 @@ class Lab:
             if (other := Lab.running()) is not None:
                 raise LabError(f"another lab is up ({other.folder.name}). End it with: ballast lab down")
             if not self.provisioned:
-                say("disks: one overlay a machine")
-                self._make_disks(shape, image)
+                self._make_disks(image)
             accelerator = self._accelerator(shape, image)
             say(f"accelerator: {accelerator.name} ({accelerator.why})")
             return self._start(shape, image, accelerator, owner)
 
-    def _make_disks(self, shape: Shape, image: Image) -> None:
+    def _make_disks(self, image: Image) -> None:
         run = self._empty_run()
-        for name in ("dom0", *(guest.name for guest in shape.guests)):
-            _overlay(run / f"{name}.qcow2", image.base)
+        for disk in DISKS:
+            _overlay(run / disk, image.base)
 
     @staticmethod
     def _accelerator(shape: Shape, image: Image) -> qemu.Accelerator:
@@ -142,11 +143,10 @@ class Lab:
         names = ["dom0", *(guest.name for guest in shape.guests)]
         addresses = [qemu.DOM0_IP, *(qemu.guest_ip(index) for index in range(len(shape.guests)))]
         ports = _free_ports(len(names))
-        disks = [Path("run") / f"{name}.qcow2" for name in names]
+        disks = [Path("run") / disk for disk in DISKS]
         forwards = dict(zip(ports, addresses, strict=True))
         memory = qemu.Memory(total_mib=shape.memory_mib, dom0_mib=shape.dom0_mib)
-        words = " ".join(f"lab.disk={disk}" for disk in shape.disks())
-        command = qemu.arguments(image, accelerator, memory, disks, forwards, words)
+        command = qemu.arguments(image, accelerator, memory, disks, forwards, shape.words())
         state = State(
             keeper=0, owner=owner or 0, command=tuple(command), accelerator=accelerator.name, why=accelerator.why,
             memory_mib=shape.memory_mib, ports=dict(zip(names, ports, strict=True)), clock=shape.clock,

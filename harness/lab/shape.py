@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness.experiment.config import Experiment
 from harness.experiment.machine import Disk, LabTerms, shift
-from harness.experiment.needs import disk_mib, files_of, needs
+from harness.experiment.needs import disk_mib, needs, written_mib
 from harness.experiment.workloads import Workload
 from harness.lab.image import PACKAGES, PROJECT, ImageSpec, LabError
 from harness.lab.qemu import DOM0_MIB, PER_GUEST_MIB, XEN_MIB
@@ -23,13 +23,13 @@ ROLES = ("xen_host", "xen_guest", "workload")
 
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 """Folders of tools, which change nothing about a lab."""
-SYSTEM_MIB = 3072
+SYSTEM_MIB = 1024
 STEP_MIB = 1024
 """A disk's size: what every machine has, and what the workloads take in steps, so that similar sets share an image."""
 MOST_GUESTS = 12
-"""Each has a disk for its system, and the emulated machine takes 28 devices; the swap disks want dom0's memory."""
-FILES_SPARE = 1.25
-"""A file system's own part of a disk for files, and some room to work."""
+"""Their disks want dom0's memory, and its kernel's command line has room for no more."""
+WRITTEN_MIB = 256
+"""Of what a guest writes to its system beside the files of its workload."""
 SWAP_SPARE_MIB = 64
 """Of a swap disk, beyond all that can be taken from the guest: what lies in swap and in memory at once."""
 PAGE_SHARE = 64
@@ -44,9 +44,8 @@ class GuestShape:
     initial_mib: int
     max_mib: int
     swap_mib: int
-    files_mib: int = 0
-    folders: tuple[str, ...] = ()
-    """What of the image's files is put there."""
+    files_mib: int = WRITTEN_MIB
+    """For what it writes to its system disk, which begins as the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class Shape:
     @property
     def dom0_mib(self) -> int:
         """The memory of dom0, in which the guests' disks are."""
-        disks = sum(guest.swap_mib + guest.files_mib for guest in self.guests)
+        disks = self.image.size_mib + sum(guest.swap_mib + guest.files_mib for guest in self.guests)
         return DOM0_MIB + disks + math.ceil(disks / PAGE_SHARE)
 
     @property
@@ -95,17 +94,11 @@ class Shape:
         """
         return 0 if self.shift is None else 100 // (len(self.guests) + 1)
 
-    def disks(self) -> tuple[str, ...]:
-        """What the boot script of dom0 makes of its memory, in the order of the guests: swap, then files."""
-        return tuple(
-            disk_words(number, mib, disk)
-            for index, guest in enumerate(self.guests)
-            for number, mib, disk in (
-                (swap_number(index), guest.swap_mib, self.terms.swap),
-                (files_number(index), guest.files_mib, self.terms.files),
-            )
-            if mib
-        )
+    def words(self) -> str:
+        """What dom0 is told of the guests' disks (roles/lab/files/rootfs/usr/lib/ballast-lab/disks)."""
+        guests = [f"lab.guest={guest.name}:{guest.swap_mib}:{guest.files_mib}" for guest in self.guests]
+        kinds = [f"lab.swap={disk_words(self.terms.swap)}", f"lab.files={disk_words(self.terms.files)}"]
+        return " ".join([*kinds, f"lab.base={self.image.size_mib}", *guests])
 
     def key(self) -> str:
         """Twelve hex digits that change whenever the provisioned lab would."""
@@ -129,9 +122,14 @@ def files_number(index: int) -> int:
     return 2 * index + 1
 
 
-def disk_words(number: int, mib: int, disk: Disk) -> str:
-    """A disk as the script `disk` of the lab's image takes it."""
-    return f"{number}:{mib}:{round(disk.latency_ms * 1e6)}:{disk.mb_per_s}:{disk.requests}"
+def base_number(guests: int) -> int:
+    """The number of the disk with the image, which all guests read."""
+    return 2 * guests
+
+
+def disk_words(disk: Disk) -> str:
+    """A disk as the scripts of the lab's image take it."""
+    return f"{round(disk.latency_ms * 1e6)}:{disk.mb_per_s}:{disk.requests}"
 
 
 def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "instructions") -> Shape:
@@ -147,7 +145,7 @@ def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "
         size_mib=SYSTEM_MIB + STEP_MIB * math.ceil(disk_mib(experiment, library) / STEP_MIB),
         preparations=tuple(dict.fromkeys(each for need in needed for each in need.preparations)),
     )
-    files = files_of(experiment, library)
+    files = written_mib(experiment, library)
     experiment = experiment.envelope()
     if len(experiment.guests) > MOST_GUESTS:
         said = f"{experiment.name} has {len(experiment.guests)} guests and the lab has room for {MOST_GUESTS}"
@@ -158,8 +156,7 @@ def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "
             initial_mib=guest.initial_mib,
             max_mib=guest.max_mib,
             swap_mib=guest.max_mib - guest.min_mib + SWAP_SPARE_MIB,
-            files_mib=math.ceil(FILES_SPARE * files[guest.name].mib),
-            folders=files[guest.name].folders,
+            files_mib=math.ceil(files[guest.name]) + WRITTEN_MIB,
         )
         for guest in experiment.guests
     )

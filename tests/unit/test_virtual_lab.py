@@ -79,30 +79,27 @@ def test_each_guest_has_the_same_part_of_the_processor_and_dom0_one_too() -> Non
 
 def test_dom0_has_the_memory_that_the_guests_disks_are_in() -> None:
     shaped = of(swap={"latency_ms": 0.1, "mb_per_s": 500, "requests": 8})
-    assert shaped.disks() == ("0:704:100000:500:8", "2:704:100000:500:8", "4:704:100000:500:8")
-    assert shaped.dom0_mib == qemu.DOM0_MIB + 3 * 704 + 33
+    guests = " ".join(f"lab.guest={name}:704:256" for name in ("g1", "g2", "g3"))
+    assert shaped.words() == f"lab.swap=100000:500:8 lab.files=2000000:0:1 lab.base=1024 {guests}"
+    assert shaped.dom0_mib == qemu.DOM0_MIB + 1024 + 3 * (704 + 256) + 61
     # What is in swap is not in the pool: of 2,112 MiB of swap only what the guests can have beyond the pool is used.
     assert shaped.memory_mib - shaped.taken_mib == 2112 - (2400 - 1100)
 
 
 def test_other_disks_take_the_place_of_those_in_the_snapshot_and_files_keep_what_they_hold() -> None:
-    shaped = shape.Shape(
-        guests=(shape.GuestShape(name="g1", initial_mib=200, max_mib=400, swap_mib=300, files_mib=50, folders=("a",)),),
-        pool_mib=300,
-        reserve_mib=0,
-        image=of().image,
-    )
+    shaped = of()
     assert list(disks.steps(shaped, shaped.terms)) == []
-    steps = list(disks.steps(shaped, LabTerms(swap=Disk(latency_ms=5.0), files=Disk(latency_ms=5.0))))
-    assert [machine for machine, _ in steps] == [
-        *("g1", "dom0", "dom0", "dom0", "g1", "g1"),
-        *("g1", "dom0", "dom0", "dom0", "dom0", "g1"),
+    other = list(disks.steps(shaped, LabTerms(files=Disk(latency_ms=5.0, requests=2))))
+    assert {machine for machine, _ in other} == {"dom0"}
+    assert [command[1:] for _, command in other] == [
+        ("lab-base", "70:1024:5000000:0:6"),
+        ("g1-files", "65:256:5000000:0:2"),
+        ("g2-files", "67:256:5000000:0:2"),
+        ("g3-files", "69:256:5000000:0:2"),
     ]
-    commands = [" ".join(command) for _, command in steps]
-    assert commands[0] == "swapoff /dev/xvdb"
-    assert commands[2] == "/usr/lib/ballast-lab/disk 0:300:5000000:0:1"
-    assert commands[8] == "/usr/lib/ballast-lab/disk 65:50:5000000:0:1"
-    assert commands[9].startswith("dd if=/dev/nullb1 of=/dev/nullb65")
+    swaps = list(disks.steps(shaped, LabTerms(swap=Disk(latency_ms=5.0))))
+    assert [machine for machine, _ in swaps[:6]] == ["g1", "dom0", "dom0", "dom0", "g1", "g1"]
+    assert swaps[8][1] == ("/usr/lib/ballast-lab/disk", "2:704:5000000:0:1")
 
 
 def written(tmp_path: Path, more: str) -> Path:
