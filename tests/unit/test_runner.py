@@ -49,7 +49,14 @@ class Machines:
     ran: list[Trial] = field(default_factory=list)
 
     def trial(
-        self, experiment: object, trial: Trial, workloads: object, site: object, folder: RunFolder, progress: object
+        self,
+        experiment: object,
+        trial: Trial,
+        workloads: object,
+        site: object,
+        folder: RunFolder,
+        progress: object,
+        left: object,
     ) -> list[TrialRow]:
         """In the place of `_run_trial`."""
         if len(self.ran) == self.last:

@@ -79,11 +79,11 @@ def test_each_guest_has_the_same_part_of_the_processor_and_dom0_one_too() -> Non
 
 def test_dom0_has_the_memory_that_the_guests_disks_are_in() -> None:
     shaped = of(swap={"latency_ms": 0.1, "mb_per_s": 500, "requests": 8})
-    guests = " ".join(f"lab.guest={name}:704:256" for name in ("g1", "g2", "g3"))
+    guests = " ".join(f"lab.guest={name}:704:128" for name in ("g1", "g2", "g3"))
     assert shaped.words() == f"lab.swap=100000:500:8 lab.files=2000000:0:1 lab.base=1024 {guests}"
-    assert shaped.dom0_mib == qemu.DOM0_MIB + 1024 + 3 * (704 + 256) + 61
+    assert shaped.dom0_mib == qemu.DOM0_MIB + 1024 + 3 * (704 + 128) + 55
     # What is in swap is not in the pool: of 2,112 MiB of swap only what the guests can have beyond the pool is used.
-    assert shaped.memory_mib - shaped.taken_mib == 2112 - (2400 - 1100)
+    assert shaped.memory_mib - shaped.taken_mib == 2112 - (2400 - 1100) + 1024 - 640
 
 
 def test_other_disks_take_the_place_of_those_in_the_snapshot_and_files_keep_what_they_hold() -> None:
@@ -93,9 +93,9 @@ def test_other_disks_take_the_place_of_those_in_the_snapshot_and_files_keep_what
     assert {machine for machine, _ in other} == {"dom0"}
     assert [command[1:] for _, command in other] == [
         ("lab-base", "70:1024:5000000:0:6"),
-        ("g1-files", "65:256:5000000:0:2"),
-        ("g2-files", "67:256:5000000:0:2"),
-        ("g3-files", "69:256:5000000:0:2"),
+        ("g1-files", "65:128:5000000:0:2"),
+        ("g2-files", "67:128:5000000:0:2"),
+        ("g3-files", "69:128:5000000:0:2"),
     ]
     swaps = list(disks.steps(shaped, LabTerms(swap=Disk(latency_ms=5.0))))
     assert [machine for machine, _ in swaps[:6]] == ["g1", "dom0", "dom0", "dom0", "g1", "g1"]
