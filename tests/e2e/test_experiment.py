@@ -30,6 +30,24 @@ def test_every_trial_ends_with_a_number_and_no_complaint(lived: Lived) -> None:
     assert (measured.value > 0).all()
 
 
+def test_ticks_are_a_period_apart_on_dom0s_clock_whatever_the_controller_does(lived: Lived) -> None:
+    for policy in ("static", "two-state"):
+        for label in {line["label"] for line in decisions(lived, policy)}:
+            lines = [line for line in decisions(lived, policy) if line["label"] == label]
+            for clock in ([line["view"]["time_s"] for line in lines], [line["mono_s"] for line in lines]):
+                assert np.diff(clock) == pytest.approx(lived.experiment.period_s, abs=0.05), label
+
+
+def test_the_lab_gives_the_same_number_twice(lived: Lived) -> None:
+    trials = read_run(lived.run).trials
+    once, again = (
+        trials[trials.label == label].set_index(["guest", "metric"]) for label in ("static", "static (again)")
+    )
+    assert len(once) > 0
+    headline = ("g1", "touched_mib_per_s")
+    assert again.value[headline] == pytest.approx(once.value[headline], rel=0.02)
+
+
 def test_the_growing_guest_is_given_memory_that_the_idle_one_had(lived: Lived) -> None:
     samples = read_run(lived.run).samples
     sizes = samples[samples.label == "two-state"].pivot(index="tick", columns="guest", values="current_kib")
@@ -76,6 +94,9 @@ def test_the_manifest_says_what_it_ran_on(lived: Lived) -> None:
     assert re.fullmatch(r"4\.\d+\.\d+", manifest["xen"]["version"])
     assert manifest["xen"]["accelerator"] in ("kvm", "tcg")
     assert manifest["experiment"]["name"] == "smoke"
+    facts = manifest["xen"]
+    assert (facts["lab_clock"], facts["processor_mips"], facts["guest_percent"]) == ("instructions", 250, 33)
+    assert facts["disks"]["swap"] == {"latency_ms": 2.0, "mb_per_s": 0, "requests": 1}
     assert read_run(lived.run).changed_files == {}
 
 
