@@ -13,7 +13,7 @@ from harness.lab.image import Image
 from harness.lab.shape import GuestShape, Shape, swap_number
 
 FILE = "inventory.yml"
-GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet"
+GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet cryptomgr.notests"
 
 
 def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) -> None:

@@ -34,6 +34,8 @@ WRITTEN_MIB = 128
 """Of what a guest writes to its system beside the files of its workload."""
 SWAP_SPARE_MIB = 64
 """Of a swap disk, beyond all that can be taken from the guest: what lies in swap and in memory at once."""
+FRAME_SHARE = 64
+"""Of all memory Xen keeps one part in so many, and less, for its own books (page_info: 32 of 4,096 bytes; M2P: 8)."""
 PAGE_SHARE = 64
 """Of dom0's memory its kernel keeps one part in so many for its own books (struct page: 64 of 4,096 bytes)."""
 
@@ -71,7 +73,8 @@ class Shape:
     @property
     def memory_mib(self) -> int:
         """The memory of the whole machine: what the guests share, what stays free, and what Xen and dom0 need."""
-        return self.pool_mib + self.reserve_mib + self.dom0_mib + XEN_MIB + PER_GUEST_MIB * len(self.guests)
+        used = self.pool_mib + self.reserve_mib + self.dom0_mib + PER_GUEST_MIB * len(self.guests)
+        return used + XEN_MIB + math.ceil(used / FRAME_SHARE)
 
     @property
     def taken_mib(self) -> int:
