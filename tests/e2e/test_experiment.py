@@ -38,14 +38,15 @@ def test_ticks_are_a_period_apart_on_dom0s_clock_whatever_the_controller_does(li
                 assert np.diff(clock) == pytest.approx(lived.experiment.period_s, abs=0.05), label
 
 
-def test_the_lab_gives_the_same_number_twice(lived: Lived) -> None:
+def test_the_lab_gives_nearly_the_same_number_twice(lived: Lived) -> None:
+    # In the controller's time they were a thousand times apart; how near they come in which work, decision 12 says.
     trials = read_run(lived.run).trials
     once, again = (
         trials[trials.label == label].set_index(["guest", "metric"]) for label in ("static", "static (again)")
     )
     assert len(once) > 0
     headline = ("g1", "touched_mib_per_s")
-    assert again.value[headline] == pytest.approx(once.value[headline], rel=0.02)
+    assert again.value[headline] == pytest.approx(once.value[headline], rel=0.1)
 
 
 def test_the_growing_guest_is_given_memory_that_the_idle_one_had(lived: Lived) -> None:
