@@ -40,5 +40,5 @@ def test_the_readme_tells_the_quick_experiment_as_it_is() -> None:
     assert f"share {quick.pool_mib:,} MiB" in README
     assert f"grows to {quick.guests[0].parameters['high_mib']} MiB" in README
     assert f"claimed {quick.guests[2].parameters['committed_mib']} MiB" in README
-    trials = quick.repetitions * len(quick.policies)
-    assert {4: "four"}[trials] + " trials: two policies, two blocks" in README
+    trials = quick.repetitions * (len(quick.policies) + quick.repeat_baseline)
+    assert {6: "six"}[trials] + " trials: two policies, two blocks" in README
