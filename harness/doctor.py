@@ -63,7 +63,7 @@ def examine_lab(experiment: Experiment, file: Document) -> Iterator[Finding]:
     elif lab.provisioned:
         yield Finding(what="a provisioned snapshot of this lab is kept: the first trial starts in seconds")
     else:
-        yield Finding(what="this lab is built first: two to four minutes without hardware virtualisation")
+        yield Finding(what="this lab is built first: four to six minutes")
 
 
 def _shape(experiment: Experiment, file: Document) -> shape.Shape:
