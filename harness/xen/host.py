@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Self
 
 from harness.governor import Plan
 from harness.ports import Outcome
 from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, Events, no_events
 from harness.xen.clock import Dom0Clock
+from harness.xen.domains import HostState
 from harness.xen.link import AgentLink, LinkError, NoAnswerError, Stepper
 from harness.xen.machine import Machine
 from harness.xen.ssh import ConnectionFailed
@@ -30,35 +30,6 @@ STRANGER = "no such guest in the inventory"
 
 class HostError(ConnectionError):
     """dom0 cannot be asked now; the message says why. The connection is being made anew."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """What Xen says about one domain; KiB."""
-
-    domid: int
-    current_kib: int
-    """What it has."""
-    max_kib: int | None
-    """What it may have at this moment."""
-    static_max_kib: int | None
-    """What it was created for; it can never have more."""
-    target_kib: int | None
-    """Where its balloon is told to go."""
-    paused: bool
-    dying: bool
-    """Ending, ended or crashed."""
-    disks_kib: Mapping[str, tuple[int, int]]
-    """What was ever read from and written to each of its disks, by device number, where dom0 itself serves them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostState:
-    """What Xen says about itself; domains by the names that Xen has for them."""
-
-    total_kib: int
-    free_kib: int
-    domains: Mapping[str, Domain]
 
 
 class XenHost:
@@ -137,12 +108,7 @@ class XenHost:
             HostError: it cannot be asked.
 
         """
-        said = self._ask({"op": "state"})
-        return HostState(
-            total_kib=said["total_kib"],
-            free_kib=said["free_kib"],
-            domains={name: _domain(facts) for name, facts in said["domains"].items()},
-        )
+        return HostState.told(self._ask({"op": "state"}))
 
     def apply(self, plan: Plan) -> Outcome:
         """Set the targets of a plan, those that shrink first, and its caps.
@@ -303,8 +269,3 @@ class XenHost:
                     return
                 self._lost.clear()
                 self._link, wait_s = link, FIRST_WAIT_S
-
-
-def _domain(facts: Mapping[str, Any]) -> Domain:
-    disks = {number: (read, written) for number, (read, written) in facts["disks_kib"].items()}
-    return Domain(**{**{name: facts[name] for name in Domain.__slots__}, "disks_kib": disks})

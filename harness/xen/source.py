@@ -13,8 +13,9 @@ import numpy as np
 
 from harness.view import Curve, FloatArray, HostView
 from harness.xen.client import GuestClient
+from harness.xen.domains import Domain
 from harness.xen.facts import UNKNOWN, Rates, Sample, rates
-from harness.xen.host import Domain, HostError, XenHost
+from harness.xen.host import HostError, XenHost
 from harness.xen.page_ages import WINDOW_S, histogram, touched_kib
 from harness.xen.swap_trace import SwapTrace, swap_disk
 

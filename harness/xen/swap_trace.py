@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from harness.view import Curve
+from harness.xen.domains import Domain
 from harness.xen.facts import PAGE_KIB, Sample
 from harness.xen.ghost_list import GhostList
-from harness.xen.host import Domain, HostError, XenHost
+from harness.xen.host import HostError, XenHost
 
 SECTORS = 2 * PAGE_KIB
 """Of 512 bytes, in a page."""

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.xen import swap_trace
+from harness.xen.domains import Domain
 from harness.xen.facts import Sample
-from harness.xen.host import Domain, HostError
+from harness.xen.host import HostError
 from harness.xen.swap_trace import Histogram, SwapTrace, depth_class, pages, swap_disk
 
 MIB = 1024

@@ -12,8 +12,9 @@ import pytest
 
 from harness.view import HostView
 from harness.xen.client import Received
+from harness.xen.domains import Domain, HostState
 from harness.xen.facts import Sample
-from harness.xen.host import Domain, HostError, HostState
+from harness.xen.host import HostError
 from harness.xen.machine import Machine
 from harness.xen.source import Terms, XenSource
 

@@ -1,0 +1,47 @@
+"""What Xen says about itself and its domains, as the agent in dom0 tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """What Xen says about one domain; KiB."""
+
+    domid: int
+    current_kib: int
+    """What it has."""
+    max_kib: int | None
+    """What it may have at this moment."""
+    static_max_kib: int | None
+    """What it was created for; it can never have more."""
+    target_kib: int | None
+    """Where its balloon is told to go."""
+    paused: bool
+    dying: bool
+    """Ending, ended or crashed."""
+    disks_kib: Mapping[str, tuple[int, int]]
+    """What was ever read from and written to each of its disks, by device number, where dom0 itself serves them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """What Xen says about itself; domains by the names that Xen has for them."""
+
+    total_kib: int
+    free_kib: int
+    domains: Mapping[str, Domain]
+
+    @classmethod
+    def told(cls, said: Mapping[str, Any]) -> HostState:
+        """Read the agent's answer to `state`."""
+        domains = {name: _domain(facts) for name, facts in said["domains"].items()}
+        return cls(total_kib=said["total_kib"], free_kib=said["free_kib"], domains=domains)
+
+
+def _domain(facts: Mapping[str, Any]) -> Domain:
+    disks = {number: (read, written) for number, (read, written) in facts["disks_kib"].items()}
+    return Domain(**{**{name: facts[name] for name in Domain.__slots__}, "disks_kib": disks})
