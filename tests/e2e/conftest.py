@@ -43,7 +43,7 @@ class Lived:
         access.wait(state.ports, lambda _: None)
 
 
-def playbook(*arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+def playbook(*arguments: str, timeout_s: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook in the checkout, as a user does."""
     command = [str(BIN / "ansible-playbook"), *arguments]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=timeout_s)
