@@ -63,12 +63,12 @@ def test_what_the_arbiter_reads_back_is_what_xl_list_says(lived: Lived) -> None:
     lived.restore()
     with host(lived) as xen:
         assert xen.apply(plan(g2=240 * 1024)).failed == {}
-        until(lambda: xen.state().domains["g2"].current_kib <= 240 * 1024, 30, "g2 at 240 MiB")
+        until(lambda: xen.state().domains["g2"].current_kib <= 240 * 1024, 90, "g2 at 240 MiB")
         told = {name: round(domain.current_kib / 1024) for name, domain in xen.state().domains.items()}
         assert {name: mib for name, mib in told.items() if name in SAFE_KIB} == {
             name: mib for name, mib in xl_list_mib(lived).items() if name in SAFE_KIB
         }
-    until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 back at its safe target")
+    until(lambda: xl_list_mib(lived)["g2"] == 288, 90, "g2 back at its safe target")
 
 
 def test_dom0_sets_the_safe_targets_when_the_controller_is_killed(lived: Lived) -> None:
@@ -94,17 +94,17 @@ def test_dom0_sets_the_safe_targets_when_the_controller_is_killed(lived: Lived) 
     with subprocess.Popen([sys.executable, "-c", code], cwd=project, stdout=subprocess.PIPE, text=True) as controller:
         assert controller.stdout is not None
         assert controller.stdout.readline() == "applied\n"
-        until(lambda: xl_list_mib(lived)["g2"] == 220, 30, "g2 at its target")
+        until(lambda: xl_list_mib(lived)["g2"] == 220, 90, "g2 at its target")
         controller.send_signal(signal.SIGKILL)
-    until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 at its safe target, set by dom0")
+    until(lambda: xl_list_mib(lived)["g2"] == 288, 90, "g2 at its safe target, set by dom0")
 
 
 def test_dom0_sets_the_safe_targets_when_the_lease_runs_out(lived: Lived) -> None:
     lived.restore()
     with host(lived, lease_s=3.0) as xen:
         xen.apply(plan(g2=230 * 1024))
-        until(lambda: xl_list_mib(lived)["g2"] in (230, 288), 30, "g2 moved")
-        until(lambda: xl_list_mib(lived)["g2"] == 288, 30, "g2 at its safe target without a word from us")
+        until(lambda: xl_list_mib(lived)["g2"] in (230, 288), 90, "g2 moved")
+        until(lambda: xl_list_mib(lived)["g2"] == 288, 90, "g2 at its safe target without a word from us")
 
 
 def test_a_paused_guest_is_seen_and_left_out_until_it_runs_again(lived: Lived) -> None:
@@ -124,25 +124,25 @@ def test_a_paused_guest_is_seen_and_left_out_until_it_runs_again(lived: Lived) -
         assert left_out() == {}
         lived.ask("dom0", "xl", "pause", "g2")
         try:
-            until(lambda: source.view().paused.tolist() == [0, 1], 10, "Xen says that g2 is paused")
+            until(lambda: source.view().paused.tolist() == [0, 1], 30, "Xen says that g2 is paused")
             assert left_out() == {"g2": "left out: paused"}
             time.sleep(5)  # longer than three periods: it is still the pause that is told, not the silence
             assert left_out() == {"g2": "left out: paused"}
         finally:
             lived.ask("dom0", "xl", "unpause", "g2")
-        until(lambda: left_out() == {}, 30, "g2 takes part again")
+        until(lambda: left_out() == {}, 90, "g2 takes part again")
 
 
 def test_a_guest_that_is_capped_cannot_grow_until_its_next_target(lived: Lived) -> None:
     lived.restore()
     with host(lived) as xen:
         xen.apply(plan(g2=240 * 1024))
-        until(lambda: xen.state().domains["g2"].current_kib <= 240 * 1024, 30, "g2 at 240 MiB")
+        until(lambda: xen.state().domains["g2"].current_kib <= 240 * 1024, 90, "g2 at 240 MiB")
         assert xen.apply(replace(plan(g2=280 * 1024), caps_kib={"g2": 250 * 1024})).failed == {}
         time.sleep(5)
         assert xen.state().domains["g2"].current_kib <= 250 * 1024
         xen.apply(plan(g2=280 * 1024))
-        until(lambda: xen.state().domains["g2"].current_kib >= 279 * 1024, 30, "g2 at 280 MiB")
+        until(lambda: xen.state().domains["g2"].current_kib >= 279 * 1024, 90, "g2 at 280 MiB")
 
 
 def test_a_machine_with_another_host_key_is_refused(lived: Lived, tmp_path: Path) -> None:
@@ -244,5 +244,5 @@ def test_a_host_of_ones_own_has_no_snapshot_and_ends_at_the_initial_split(lived:
     assert done.failed == 0
     assert read_run(done.folder).manifest["xen"]["lab"] is False
     assert lived.ask("g1", "cat", "/proc/sys/kernel/random/boot_id") == before
-    until(lambda: {name: xl_list_mib(lived)[name] for name in SAFE_KIB} == {"g1": 288, "g2": 288}, 30, "initial split")
+    until(lambda: {name: xl_list_mib(lived)[name] for name in SAFE_KIB} == {"g1": 288, "g2": 288}, 90, "initial split")
     assert "mono.py" not in lived.ask("g1", "ps", "ax")
