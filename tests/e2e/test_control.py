@@ -209,7 +209,7 @@ def test_a_run_that_was_killed_goes_on_and_one_that_was_stopped_is_safe(lived: L
     (folder,) = (tmp_path / "smoke").iterdir()
     assert Path(printed.strip()) == folder
     run = read_run(folder)
-    assert RunFolder.open(folder).finished() == {(1, 1), (1, 2)}
+    assert RunFolder.open(folder).finished() == {(1, 1), (1, 2), (1, 3)}  # the baseline twice
     assert set(run.trials.status) == {"ok"}
     assert "attempt_discarded" in set(run.events.event)
 
