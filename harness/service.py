@@ -13,6 +13,7 @@ from harness.clocks import SystemClock, wait_for
 from harness.experiment import connection
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, initial_kib
+from harness.experiment.settling import Settling, guests_of
 from harness.experiment.site import Site
 from harness.governor import Governor, Limits, Plan, Trust
 from harness.policies import Policy
@@ -132,13 +133,12 @@ def restore(experiment: Experiment, site: Site, events: Events) -> dict[str, flo
 
     """
     wanted = initial_kib(experiment)
-    xen_names = {machine.name: machine.xen_name for machine in site.guests}
     with XenHost(site.dom0, site.guests, safe_kib=wanted, events=events) as host:
         host.restore(wanted)
+        settling = Settling(wanted)
 
         def far() -> dict[str, float]:
-            domains = host.state().domains
-            has = {name: domains[xen_names[name]].current_kib for name in wanted if xen_names[name] in domains}
-            return {name: kib / KIB_PER_MIB for name, kib in has.items() if abs(kib - wanted[name]) > KIB_PER_MIB}
+            return settling.far(SystemClock().now_s(), guests_of(host, site))
 
-        return {} if wait_for(SystemClock(), lambda: not far(), SETTLE_S) else far()
+        there = wait_for(SystemClock(), lambda: not far(), SETTLE_S)
+        return {} if there else {name: kib / KIB_PER_MIB for name, kib in far().items()}

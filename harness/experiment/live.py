@@ -14,6 +14,7 @@ from harness.clocks import wait_for
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib, stepping
 from harness.experiment.plan import Trial
+from harness.experiment.settling import Settling, guests_of
 from harness.experiment.site import Site
 from harness.experiment.work import Work, row_of
 from harness.experiment.workloads import WORKLOAD_DIR, Workload
@@ -102,11 +103,11 @@ class LiveTrial:
                 f"{room_kib // KIB_PER_MIB} MiB for these guests; lower pool_mib"
             )
         host.restore(initial)
+        settling = Settling(initial)
 
-        def far() -> list[str]:
+        def far() -> dict[str, float]:
             host.renew_lease()
-            domains = host.state().domains
-            return [name for name, kib in initial.items() if abs(domains[names[name]].current_kib - kib) > KIB_PER_MIB]
+            return settling.far(self.clock.now_s(), guests_of(host, self.site))
 
         if not wait_for(self.clock, lambda: not far(), SETTLE_S):
             raise TrialError(f"{', '.join(far())} did not reach the initial memory within {SETTLE_S:.0f} s")

@@ -158,11 +158,13 @@ class Governor:
 
     def _watch(self, ward: Ward) -> None:
         """Rule 5: a guest that has now stood still for too long is left alone, and capped at what it has."""
-        ward.stuck = not ward.movement.follows(self._now_s, ward.current, ward.band)
+        cannot_give = ward.movement.direction < 0 and ward.available <= self.limits.margin_kib
+        ward.stuck = not ward.movement.follows(self._now_s, ward.current, ward.band, at_ease=not cannot_give)
         ward.heading = ward.movement.heading_kib(ward.current)
-        ward.taken = max(ward.current, ward.heading)
+        ward.taken = max(ward.current, ward.heading + ward.over)
         ward.lifted = ward.part and not ward.stuck and not math.isnan(ward.movement.capped_kib)
-        if ward.stuck and ward.movement.direction < 0 and ward.available <= self.limits.margin_kib:
+        ward.least, ward.most = ward.movement.reach_kib(ward.current, ward.least, ward.most)
+        if ward.stuck and cannot_give:
             ward.say("cannot give more, only {} are available to it: left alone and capped", ward.available)
         elif ward.stuck:
             ward.say("does not follow its target: left alone and capped at {}", ward.current)

@@ -56,11 +56,21 @@ class Ward:
         """Everything about this guest."""
         return "; ".join(self.said)
 
+    @property
+    def over(self) -> float:
+        """What it is sent beyond what it is to have, since it ends below its target. It could take that too."""
+        return max(-self.movement.offset_kib, 0.0)
+
+    @property
+    def under(self) -> float:
+        """What it is sent less than it is to have, since it ends above its target."""
+        return max(self.movement.offset_kib, 0.0)
+
     def settle(self) -> None:
         """What is wanted stands: say what the guest gives or asks for."""
         self.moves = not self.stuck and abs(self.wanted - self.heading) >= self.band
-        self.gives = self.moves and self.wanted <= self.taken
-        self.asks = self.wanted - self.taken if self.moves and not self.gives else 0.0
+        self.gives = self.moves and self.wanted + self.over <= self.taken
+        self.asks = self.wanted + self.over - self.taken if self.moves and not self.gives else 0.0
 
     @property
     def still(self) -> bool:
@@ -69,10 +79,14 @@ class Ward:
 
     @property
     def target(self) -> float:
-        """What it is sent, if anything."""
-        if self.still:
+        """What it is sent, if anything, so that it ends where it should."""
+        if self.stuck:
             return self.current
-        return self.wanted if self.gives else self.taken + self.granted
+        if self.still:
+            return max(self.current - self.under, 1.0)
+        if self.gives:  # not below its minimum, in case it does not end above its target this time
+            return max(self.wanted + self.over - self.under, min(self.minimum, self.wanted))
+        return self.taken + self.granted - self.under
 
     def need(self) -> tuple[bool, float, float]:
         """Order among those that ask: the starving, the stalled, those that ask for most of what they have."""
@@ -89,5 +103,9 @@ class Ward:
             self.say("Xen has only {} of it free now", self.granted)
         elif self.asks > 0 and not self.granted:
             self.say("{} must wait: Xen has nothing free above its reserve", self.asks)
+        if (self.gives or self.granted) and self.over:
+            self.say("it is sent {} more, for it ends below its target", self.over)
+        elif (self.gives or self.granted) and self.under:
+            self.say("it is sent {} less, for it ends above its target", self.under)
         if self.lifted:
             self.say("tried again: no longer capped at {}", self.current)

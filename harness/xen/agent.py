@@ -148,7 +148,7 @@ class Tools:
                 "max_kib": None,
                 "paused": "p" in state,
                 "dying": any(letter in state for letter in "dsc"),
-                "hvm": False,
+                "hvm": None,
             }
 
     def read(self, domid: int, key: str) -> str | None:

@@ -25,6 +25,8 @@ class Domain:
     """Ending, ended or crashed."""
     disks_kib: Mapping[str, tuple[int, int]]
     """What was ever read from and written to each of its disks, by device number, where dom0 itself serves them."""
+    hvm: bool | None = None
+    """By the processor's virtualisation (PVH or HVM), not paravirtual; None: dom0 cannot tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,44 @@
+"""Have the guests become what they were told to be? For the places where everything waits until they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.experiment.site import Site
+from harness.governor import LEAST_PATIENCE_S, MOST_OFFSET_KIB, NOTICEABLE_KIB
+from harness.xen.domains import Domain
+from harness.xen.host import XenHost
+
+NEAR_KIB = 1024.0
+"""As close as this is there."""
+
+
+@dataclass(slots=True)
+class Settling:
+    """Guests on their way to sizes that were sent once; to be asked again and again until none is far."""
+
+    wanted_kib: Mapping[str, float]
+    _rests: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Where each was when it last moved, and when that was."""
+
+    def far(self, now_s: float, guests: Mapping[str, Domain]) -> dict[str, float]:
+        """What those have (KiB) that have not arrived.
+
+        A guest that is not paravirtual may rest a constant off its target; until it rests nobody knows whether it does.
+        """
+        return {name: guest.current_kib for name, guest in guests.items() if self._is_far(now_s, name, guest)}
+
+    def _is_far(self, now_s: float, name: str, guest: Domain) -> bool:
+        off_kib = abs(guest.current_kib - self.wanted_kib[name])
+        at_kib, since_s = self._rests.setdefault(name, (guest.current_kib, now_s))
+        if abs(guest.current_kib - at_kib) >= NOTICEABLE_KIB:
+            self._rests[name], since_s = (guest.current_kib, now_s), now_s
+        may_be_off = guest.hvm is not False and now_s - since_s >= LEAST_PATIENCE_S
+        return off_kib > (MOST_OFFSET_KIB if may_be_off else NEAR_KIB)
+
+
+def guests_of(host: XenHost, site: Site) -> dict[str, Domain]:
+    """The site's guests that Xen has now, by their own names."""
+    domains = host.state().domains
+    return {machine.name: domains[machine.xen_name] for machine in site.guests if machine.xen_name in domains}
