@@ -24,6 +24,7 @@ from harness.policies import Policy
 from harness.ports import Clock
 from harness.records import Stamp, TrialRow, TrialWriter
 from harness.shadows import Shadows
+from harness.xen.domains import Domain
 from harness.xen.host import HostError, XenHost
 from harness.xen.source import XenSource
 from harness.xen.ssh import ConnectionFailed
@@ -95,6 +96,7 @@ class LiveTrial:
             raise TrialError(
                 f"Xen has no domain {missing[0]}; it has {', '.join(state.domains)}. Start it, or set xen_domain"
             )
+        check_types({name: state.domains[xen_name] for name, xen_name in names.items()})
         room_kib = state.free_kib + sum(state.domains[xen_name].current_kib for xen_name in names.values())
         needed_kib = (self.experiment.pool_mib + self.experiment.reserve_mib) * KIB_PER_MIB
         if needed_kib > room_kib:
@@ -102,6 +104,7 @@ class LiveTrial:
                 f"pool_mib + reserve_mib is {needed_kib // KIB_PER_MIB}, and the host has "
                 f"{room_kib // KIB_PER_MIB} MiB for these guests; lower pool_mib"
             )
+        check_types(self.experiment, {name: state.domains[xen_name] for name, xen_name in names.items()})
         host.restore(initial)
         settling = Settling(initial)
 
@@ -233,3 +236,17 @@ class LiveTrial:
         whose = " of the lab's time" if self.site.virtual else ""
         state = f", {tick.allocation.state}" if tick.allocation.state else ""
         return f"{elapsed_s:.0f} of {self.experiment.duration_s:.0f} s{whose}{state}; MiB: {sizes}"
+
+
+def check_types(experiment: Experiment, domains: Mapping[str, Domain]) -> None:
+    """Refuse a guest that Xen runs in another way than the experiment says, where both say it.
+
+    Raises:
+        TrialError: there is one.
+
+    """
+    for guest in experiment.guests:
+        hvm = domains[guest.name].hvm
+        if guest.type is not None and hvm is not None and hvm != (guest.type == "pvh"):
+            is_type = "PVH or HVM" if hvm else "PV"
+            raise TrialError(f"{guest.name} is to be {guest.type}, and Xen runs it as {is_type}; correct its `type`")

@@ -17,6 +17,7 @@ GuestName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Kind = Literal[
     "slow", "stuck", "stuck-at-times", "hidden-minimum", "hidden-maximum", "paused", "rebooting", "stale", "lying"
 ]
+Virtualisation = Literal["pv", "pvh"]
 
 
 class Behaviour(Model):
@@ -48,6 +49,8 @@ class Guest(Model):
     initial_mib: MiB
     max_mib: MiB
     shares: Annotated[int, Field(gt=0)] = 1000
+    type: Virtualisation | None = None
+    """How Xen runs it. None: pv in the lab, and whatever it is on a host of one's own."""
     behaviour: Behaviour | None = None
 
     def members(self) -> tuple[Guest, ...]:

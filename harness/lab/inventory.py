@@ -14,6 +14,9 @@ from harness.lab.shape import GuestShape, Shape, swap_number
 
 FILE = "inventory.yml"
 GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet cryptomgr.notests"
+PVH_OPTIONS = f"{GUEST_OPTIONS} nohz=off"
+"""QEMU's SVM may deliver an interrupt a second time, before its handler has got to the event and though interrupts are
+off. An idle guest whose tick had stopped updates its clock there, under a lock, and then waits for itself for ever."""
 
 
 def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) -> None:
@@ -49,15 +52,17 @@ def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) ->
 
 def _domain(guest: GuestShape, index: int) -> dict[str, Any]:
     """What roles/xen_host writes into the configuration of a guest."""
+    options = PVH_OPTIONS if guest.type == "pvh" else GUEST_OPTIONS
     disks = [f"/dev/mapper/{guest.name}", f"/dev/nullb{swap_number(index)}"]
     return {
         "name": guest.name,
+        "type": guest.type,
         "memory_mib": guest.initial_mib,
         "max_mib": guest.max_mib,
         "vcpus": 1,
         "kernel": "/boot/vmlinux",
         "ramdisk": "/boot/initramfs",
-        "extra": f"{GUEST_OPTIONS} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
+        "extra": f"{options} lab.name={guest.name} lab.ip={qemu.guest_ip(index)}",
         "disks": disks,
         "disk_script": "lab-block",
         "bridge": "xenbr0",

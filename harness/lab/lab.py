@@ -129,9 +129,9 @@ class Lab:
     @staticmethod
     def _accelerator(shape: Shape, image: Image) -> qemu.Accelerator:
         if shape.shift is None:
-            return qemu.choose_accelerator(image)
+            return qemu.choose_accelerator(image, svm=shape.svm)
         why = f"the lab's time is instructions, {shape.terms.processor_mips:g} million a second"
-        return qemu.Accelerator(name="tcg", why=why, shift=shape.shift)
+        return qemu.Accelerator(name="tcg", why=why, shift=shape.shift, svm=shape.svm)
 
     def _empty_run(self) -> Path:
         run = self.folder / "run"

@@ -46,6 +46,11 @@ XEN_OPTIONS = (
 )
 KERNEL_OPTIONS = "root=/dev/vda console=hvc0 mitigations=off quiet tsc=unstable"
 
+PLAIN_CPU = "Nehalem,+rdrand"
+"""Of TCG: a plain model without AVX, the second belt against lost vector registers."""
+SVM_CPU = "Opteron_G3,+svm,+npt,+rdrand"
+"""As plain, with AMD's virtualisation and its nested paging, which TCG emulates and Intel's it does not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
@@ -54,14 +59,15 @@ class Accelerator:
     name: str
     why: str
     shift: int | None = None
+    svm: bool = False
+    """Whether guests need AMD's virtualisation."""
 
     @property
     def arguments(self) -> list[str]:
         """The part of QEMU's command line that chooses it."""
         if self.name == "kvm":
             return ["-accel", "kvm", "-cpu", "host", "-smp", "2"]
-        # A plain CPU model without AVX: the second belt against lost vector registers.
-        model = ["-cpu", "Nehalem,+rdrand"]
+        model = ["-cpu", SVM_CPU if self.svm else PLAIN_CPU]
         if self.shift is None:
             return ["-accel", f"tcg,thread=multi,tb-size={TRANSLATED_MIB}", *model, "-smp", "2"]
         # QEMU's manual has `sleep` the wrong way round: with it, time goes on at its own pace while no processor runs.
@@ -124,15 +130,18 @@ def _common(accelerator: Accelerator, memory: Memory, image: Image, kernel_words
 PROBED = Memory(total_mib=512, dom0_mib=DOM0_MIB)
 
 
-def choose_accelerator(image: Image) -> Accelerator:
+def choose_accelerator(image: Image, *, svm: bool = False) -> Accelerator:
     """For a lab in real time: KVM if the lab's own kernel reaches user space under it, else TCG.
 
-    The verdict is kept until anything changes.
+    The verdict is kept until anything changes. With `svm`, TCG: under KVM guests of guests depend on the processor and
+    on what its owner allows.
     """
     if shutil.which(QEMU) is None:
         raise LabError(f"{QEMU} is not installed. scripts/run-experiment installs it (package qemu-system-x86).")
     if forced := os.environ.get("BALLAST_ACCELERATOR"):
-        return Accelerator(name=forced, why="$BALLAST_ACCELERATOR says so")
+        return Accelerator(name=forced, why="$BALLAST_ACCELERATOR says so", svm=svm)
+    if svm:
+        return Accelerator(name="tcg", why="it emulates the virtualisation that PVH guests need", svm=True)
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return Accelerator(name="tcg", why="/dev/kvm is not there or not yours (group kvm)")
     flags = Path("/proc/cpuinfo").read_text().split()

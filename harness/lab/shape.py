@@ -11,6 +11,7 @@ from typing import Literal
 from harness.experiment.config import Experiment
 from harness.experiment.machine import Disk, LabTerms, shift
 from harness.experiment.needs import disk_mib, needs, written_mib
+from harness.experiment.sweep import Virtualisation
 from harness.experiment.workloads import Workload
 from harness.lab.image import PACKAGES, PROJECT, ImageSpec, LabError
 from harness.lab.qemu import DOM0_MIB, PER_GUEST_MIB, XEN_MIB
@@ -50,6 +51,7 @@ class GuestShape:
     swap_mib: int
     files_mib: int = WRITTEN_MIB
     """For what it writes to its system disk, which begins as the image."""
+    type: Virtualisation = "pv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,11 @@ class Shape:
         """The memory of dom0, in which the guests' disks are."""
         disks = self.image.size_mib + sum(guest.swap_mib + guest.files_mib for guest in self.guests)
         return DOM0_MIB + disks + math.ceil(disks / PAGE_SHARE)
+
+    @property
+    def svm(self) -> bool:
+        """Whether the machine must have a processor with AMD's virtualisation: for guests that are not paravirtual."""
+        return any(guest.type == "pvh" for guest in self.guests)
 
     @property
     def memory_mib(self) -> int:
@@ -164,6 +171,7 @@ def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "
             max_mib=guest.max_mib,
             swap_mib=guest.max_mib - guest.min_mib + SWAP_SPARE_MIB,
             files_mib=math.ceil(files[guest.name]) + WRITTEN_MIB,
+            type=guest.type or "pv",
         )
         for guest in experiment.guests
     )

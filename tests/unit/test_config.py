@@ -53,6 +53,16 @@ def test_what_the_file_leaves_out_is_filled_in(tmp_path: Path) -> None:
     assert experiment.guests[0].parameters["low_mib"] == 60
 
 
+def test_how_xen_runs_a_guest_is_said_or_left_open(tmp_path: Path) -> None:
+    open_, pvh = load(tmp_path, GOOD), load(tmp_path, GOOD.replace("workload: idle", "workload: idle\n    type: pvh"))
+    assert [guest.type for guest in (*open_.guests, *pvh.guests)] == [None, None, None, "pvh"]
+    assert "type" not in open_.resolved()["guests"][1], "as in runs made before there was such a key"
+    assert pvh.resolved()["guests"][1]["type"] == "pvh"
+    assert load(tmp_path, yaml.safe_dump(pvh.resolved())).envelope().guests[1].type == "pvh"
+    said = complaint(tmp_path, GOOD.replace("workload: idle", "workload: idle\n    type: hvm"))
+    assert said == "small.yml:7: guests[1].type: input should be 'pv' or 'pvh'; it is 'hvm'"
+
+
 def test_signals_are_off_unless_the_experiment_asks_for_them(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD).signals == ()
     both = load(tmp_path, GOOD + "signals: [page-ages, swap-trace]\n")
