@@ -1,0 +1,59 @@
+"""A PVH guest beside a paravirtual one, balanced together on real Xen; its virtualisation is emulated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.lab.image import cache_root
+from harness.records import read_run
+from tests.e2e.conftest import PROJECT, playbook
+
+pytestmark = pytest.mark.lab
+
+PVH = PROJECT / "tests" / "e2e" / "pvh.yml"
+FIRST_KIB = 288 * 1024
+MOVED_KIB = 20 * 1024
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The run of an experiment with both types, in a lab of its own beside the one that is up; the image is shared."""
+    cache, results = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("results")
+    images = cache_root() / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    (cache / "images").symlink_to(images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BALLAST_CACHE", str(cache))
+        done = playbook("run-experiment.yml", "-e", f"experiment={PVH}", "-e", f"results={results}")
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        (folder,) = (results / "pvh").iterdir()
+        yield folder
+
+
+def test_every_trial_of_both_types_ends_with_a_number(run: Path) -> None:
+    trials = read_run(run).trials
+    assert set(trials.status) == {"ok"}, trials[["label", "guest", "status", "reason"]].to_string()
+    assert (trials[trials.metric == "touched_mib_per_s"].value > 0).all()
+
+
+def test_the_manifest_says_of_each_guest_which_type_it_was(run: Path) -> None:
+    guests = json.loads((run / "manifest.json").read_text())["experiment"]["guests"]
+    assert {guest["name"]: guest["type"] for guest in guests} == {"g1": "pvh", "g2": "pv"}
+
+
+def test_both_guests_follow_their_targets(run: Path) -> None:
+    samples = read_run(run).samples
+    sizes = samples[samples.label == "two-state"].pivot(index="tick", columns="guest", values="current_kib")
+    assert sizes.g1.max() > FIRST_KIB + MOVED_KIB
+    assert sizes.g2.min() < FIRST_KIB - MOVED_KIB
+
+
+def test_nobody_is_taken_for_one_that_does_not_follow(run: Path) -> None:
+    plans = [json.loads(line)["plan"] for line in (run / "decisions.jsonl").read_text().splitlines()]
+    assert plans
+    assert not any(plan["caps_kib"] for plan in plans)
+    assert "follow" not in json.dumps(plans)
