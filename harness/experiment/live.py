@@ -96,7 +96,7 @@ class LiveTrial:
             raise TrialError(
                 f"Xen has no domain {missing[0]}; it has {', '.join(state.domains)}. Start it, or set xen_domain"
             )
-        check_types({name: state.domains[xen_name] for name, xen_name in names.items()})
+        check_types(self.experiment, {name: state.domains[xen_name] for name, xen_name in names.items()})
         room_kib = state.free_kib + sum(state.domains[xen_name].current_kib for xen_name in names.values())
         needed_kib = (self.experiment.pool_mib + self.experiment.reserve_mib) * KIB_PER_MIB
         if needed_kib > room_kib:
