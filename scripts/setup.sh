@@ -138,7 +138,7 @@ make_venv() {
         quietly "making .venv ($("$python" -V))" "$python" -m venv "$venv" 9>&- ||
             die "the Python environment could not be made in $venv"
         quietly "installing ${*: -1}" env -u PIP_USER -u PIP_TARGET -u PIP_PREFIX -u PYTHONPATH -u PYTHONHOME \
-            "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off --no-deps \
+            "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --no-compile --progress-bar off --no-deps \
             --require-hashes --only-binary :all: --requirement "$root/${*: -1}" 9>&- ||
             die "the Python packages could not be installed. Remedy what is said above (often it is the network), and start again"
         install_project

@@ -77,7 +77,8 @@ def connected(
             stack.enter_context(client)
         # Left first too: the safe targets are set without waiting for a guest that does not answer.
         stack.callback(host.close)
-        wait_for(clock, lambda: all(client.newest for client in clients), first_sample_s)
+        with stepping(site, host):
+            wait_for(clock, lambda: all(client.newest for client in clients), first_sample_s)
         silent = [client.name for client in clients if client.newest is None]
         source = XenSource(
             host,
