@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 from array import array
+from collections.abc import Sequence
 from itertools import accumulate
 
 from touching import CHUNK_PAGES, SEGMENT_PAGES, Memory, Over, Run, Schedule
@@ -26,10 +27,11 @@ class Popularity:
     def __init__(self, law: str, exponent: float, pages: int, seed: int) -> None:
         """Deal the ranks over the pages."""
         self._random = random.Random(seed)
-        self._ranked = array("I", range(pages))
+        self._ranked: Sequence[int] = range(pages)
         self._weights: array[float] | None = None
         if law == "zipf":
-            self._random.shuffle(self._ranked)
+            chance = [self._random.random() for _ in range(pages)]
+            self._ranked = array("I", sorted(range(pages), key=chance.__getitem__))
             self._weights = array("d", accumulate(rank**-exponent for rank in range(1, pages + 1)))
 
     def draw(self, count: int) -> list[int]:

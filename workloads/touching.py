@@ -18,8 +18,7 @@ from collections.abc import Iterator
 PAGE = 4096
 MIB = 1024 * 1024
 SEGMENT_PAGES = MIB // PAGE
-CHUNK_PAGES = 64  # at most so many between two looks at the clock
-SLOW_CHUNK_S, QUICK_CHUNK_S = 0.02, 0.005
+CHUNK_PAGES = 64  # between two looks at the clock
 PROGRESS_S = 5.0
 
 
@@ -135,7 +134,6 @@ class Memory:
         self._run = run
         self._segments: list[mmap.mmap] = []
         self._content = os.urandom(CHUNK_PAGES * PAGE)  # swap that compresses, or merges equal pages, gains nothing
-        self._pages = CHUNK_PAGES
         self.touched_pages = 0
 
     @property
@@ -168,15 +166,10 @@ class Memory:
         self.touched_pages += 1
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
-        """The pages of a segment in chunks, smaller while pages come slowly, with a look at the clock before each."""
-        first = 0
-        while first < SEGMENT_PAGES:
-            begun = self._run.check()
-            last = min(first + self._pages, SEGMENT_PAGES)
-            yield first, last
-            took_s = time.monotonic() - begun
-            if took_s > SLOW_CHUNK_S:
-                self._pages = max(1, self._pages // 2)
-            elif took_s < QUICK_CHUNK_S:
-                self._pages = min(CHUNK_PAGES, self._pages * 2)
-            first = last
+        """The pages of a segment in chunks, with a look at the clock before each.
+
+        All of a size: were they smaller where pages come slowly, no two runs would do the same work.
+        """
+        for first in range(0, SEGMENT_PAGES, CHUNK_PAGES):
+            self._run.check()
+            yield first, first + CHUNK_PAGES

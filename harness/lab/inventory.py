@@ -13,7 +13,7 @@ from harness.lab.image import Image
 from harness.lab.shape import GuestShape, Shape, swap_number
 
 FILE = "inventory.yml"
-GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet cryptomgr.notests"
+GUEST_OPTIONS = "root=/dev/xvda console=hvc0 mitigations=off quiet cryptomgr.notests rodata=off"
 PVH_OPTIONS = f"{GUEST_OPTIONS} nohz=off"
 """QEMU's SVM may deliver an interrupt a second time, before its handler has got to the event and though interrupts are
 off. An idle guest whose tick had stopped updates its clock there, under a lock, and then waits for itself for ever."""

@@ -118,3 +118,11 @@ def test_a_type_that_xen_contradicts_ends_the_trial_and_one_that_nobody_can_chec
         return
     with pytest.raises(TrialError, match=f"g1 is to be {said}, and Xen runs it as P"):
         check_types(experiment, {"g1": domain})
+
+
+def test_dom0_of_the_lab_has_from_the_start_the_weight_that_the_role_gives() -> None:
+    weight = yaml.safe_load((PROJECT / "roles" / "xen_host" / "defaults" / "main.yml").read_text())[
+        "xen_host_dom0_weight"
+    ]
+    boot = PROJECT / "roles" / "lab" / "files" / "rootfs" / "usr" / "lib" / "ballast-lab" / "dom0"
+    assert f"xl sched-credit2 -d Domain-0 -w {weight}\n" in boot.read_text()
