@@ -49,6 +49,9 @@ def up(
     experiment: Annotated[str, typer.Argument(help="name or path of the experiment whose guests it is to have")],
     keep: Annotated[bool, typer.Option(help="stay up when the playbook that calls this has ended")] = False,
     clock: ClockOption = "instructions",
+    wait: Annotated[
+        bool, typer.Option(help="until its machines answer; those of a new lab, whose guests are to come, always")
+    ] = True,
 ) -> None:
     """Start the lab, building what is missing; prints its machines as JSON."""
     lab, wanted = lab_of(experiment, clock)
@@ -57,8 +60,10 @@ def up(
     with progress.alive():
         state = lab.up(wanted, progress.say, None if keep else playbook_pid())
         progress.say(f"lab {lab.folder.name}: {state.memory_mib} MiB, process {state.keeper}")
-        everyone = lab.provisioned
-        access.wait({n: p for n, p in state.ports.items() if everyone or n == "dom0"}, progress.say)
+        if not lab.provisioned:
+            access.wait({"dom0": state.ports["dom0"]}, progress.say)
+        elif wait:
+            access.wait(state.ports, progress.say)
     print(
         json.dumps(
             {
@@ -72,8 +77,8 @@ def up(
     )
 
 
-@app.command()
-def wait() -> None:
+@app.command(name="wait")
+def wait_for_machines() -> None:
     """Wait until dom0 and every guest of the lab answer over SSH."""
     lab = running()
     state = lab.state()
