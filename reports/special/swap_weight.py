@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import pandas as pd
 from reports import figures, statistics, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
-from reports.special.verdict import Special, judged
-from reports.statistics import ENOUGH
+from reports.special.verdict import Claim, Special, judged
+from reports.statistics import ENOUGH, FloatArray
 from reports.summary import records
 
 MIB = 1024.0
@@ -27,18 +28,18 @@ def special(found: Findings) -> Special:
     """Return phase plots, a map of the overshoot, and whether damping lowers what the weight stirs up."""
     study, paths = found.study, paths_of(found)
     table = overshoots(found, paths)
+    if not len(table):
+        return Special(claim=Claim.OPEN, reason="no guest swaps under a policy that weighs swap.", blocks=[])
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     damped = table[(table["swap_weight"] > 0) & ((table["smoothing_s"] > 0) | table["fixed_point"].astype(bool))]
     known = len(bare) and len(damped) and table["n"].min() >= ENOUGH
     better, undamped = _helps(found, list(damped["label"])), _helps(found, list(bare["label"]))
     stirred = known and bare["swing_pc"].max() > 100 * SWINGS >= damped["swing_pc"].max()
     holds = bool(stirred and better is True and undamped is not True) if known else None
-    worst = table.sort_values("overshoot_pc").iloc[-1] if len(table) else None
-    reason = "no guest swaps under a policy that weighs swap." if worst is None else (
-        f"undamped, targets overshoot by up to {bare['overshoot_pc'].max():.1f} % of the pool and still swing by "
-        f"{bare['swing_pc'].max():.1f} % at the end; damped by up to {damped['overshoot_pc'].max():.1f} % and "
-        f"{damped['swing_pc'].max():.1f} %. {_first(table)}{_said('a damped', better)} {_said('an undamped', undamped)}"
-    )  # fmt: skip
+    reason = (
+        f"{_stirred('undamped', bare)}; {_stirred('damped', damped)}. "
+        f"{_first(table)}{_said('a damped', better)} {_said('an undamped', undamped)}"
+    )
 
     def draw(container: Container) -> None:
         halves: Any = container.subfigures(2, 1, height_ratios=(3, 2.2))
@@ -112,7 +113,7 @@ def overshoots(found: Findings, paths: pd.DataFrame) -> pd.DataFrame:
         first = mine.iloc[0]
         row = {"experiment": found.study.name, "backend": found.study.backend, "label": label}
         row |= {name: first[name] for name in ("swap_weight", "smoothing_s", "fixed_point")}
-        row |= {f"t{k}": float(np.median([path[k - 1] for path in trials])) for k in range(1, FIRST + 1)}
+        row |= {f"t{k}": float(np.median([_at(path, k) for path in trials])) for k in range(1, FIRST + 1)}
         row |= {"settled": float(np.median(ends)), "overshoot_pc": statistics.median_interval(over).median}
         rows.append(
             row | {"swing_pc": float(np.median([100 * np.ptp(p[-SETTLED:]) for p in trials])), "n": len(trials)}
@@ -120,6 +121,11 @@ def overshoots(found: Findings, paths: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     rank = {label: place for place, label in enumerate(found.study.labels)}
     return frame.sort_values("label", key=lambda column: column.map(rank)).reset_index(drop=True) if rows else frame
+
+
+def _at(path: FloatArray, k: int) -> float:
+    """The k-th target of a trial; NaN where it had fewer."""
+    return float(path[k - 1]) if k <= len(path) else math.nan
 
 
 def _helps(found: Findings, labels: list[str]) -> bool | None:
@@ -130,6 +136,14 @@ def _helps(found: Findings, labels: list[str]) -> bool | None:
     rows = records(summary.overall(found.study.against(plain)))
     said = [words.verdict(row) for row in rows if row["label"] in labels]
     return True if words.Verdict.BETTER in said else False if words.Verdict.WORSE in said else None
+
+
+def _stirred(which: str, table: pd.DataFrame) -> str:
+    """What a weight stirs up, the worst of these."""
+    if not len(table):
+        return f"no {which} weight was tried"
+    over, swing = table["overshoot_pc"].max(), table["swing_pc"].max()
+    return f"{which}, targets overshoot by up to {over:.1f} % of the pool and still swing by {swing:.1f} % at the end"
 
 
 def _said(which: str, better: bool | None) -> str:

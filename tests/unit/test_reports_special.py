@@ -16,7 +16,7 @@ from harness.policies.waterfill import waterfill
 from reports import agreement, answers, bounds, content, printed
 from reports.document import Paragraph, Table
 from reports.findings import Findings
-from reports.special import KINDS, asked, knee, pareto, scaling, states
+from reports.special import KINDS, asked, knee, pareto, scaling, states, swap_weight
 from reports.special.bruteforce import divided, divisions
 from reports.special.measure import falls_below
 from reports.special.verdict import Claim, Special
@@ -118,6 +118,14 @@ def test_every_special_figure_can_be_asked_of_any_run_and_judges_it_in_words(tmp
     for block in special.blocks:
         if isinstance(block, Table):
             assert all(len(row) == len(block.head) == len(block.aligns) for row in block.rows)
+
+
+def test_a_weight_of_swap_that_no_policy_has_cannot_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = swept(tmp_path, figures=("swap-weight",))
+    monkeypatch.setattr(swap_weight, "paths_of", lambda _: pd.DataFrame())
+    (special,) = asked(found)
+    assert special.verdict.startswith(f"{Claim.OPEN}: ")
+    assert not special.blocks
 
 
 def judged(path: Path, percent: float, guests: list[str], **changes: object) -> str:
