@@ -41,8 +41,8 @@ def _against(row: Row) -> str:
 
 def _times(row: Row) -> str:
     less = ", where less is better" if row["better"] == "lower" else ""
-    about = words.interval(row["low"], row["high"])
-    return f"{words.times(row['speedup'])} {'(no interval)' if about == words.DASH else about}{less}"
+    about = words.within(row["speedup"], row["low"], row["high"])
+    return f"{about.replace(words.DASH, '(no interval)')}{less}"
 
 
 def _noise(row: Row) -> str:
@@ -161,7 +161,7 @@ def _simulated(_: Mapping[str, str], selections: Sequence[Selection], there: Map
     rows = [
         [
             f"`{name}`", f"{row['guest']}, {row['label']}{words.at_level(row['level'])}",
-            f"{words.times(row['performance_measured'])} {words.interval(row['low_measured'], row['high_measured'])}",
+            words.within(row["performance_measured"], row["low_measured"], row["high_measured"]),
             words.DASH if row["n_measured"] != row["n_measured"] else f"{row['n_measured']:.0f}",
             words.times(row["performance_simulated"]),
             words.DASH if row["error_pc"] != row["error_pc"] else f"{row['error_pc']:+.1f} %",

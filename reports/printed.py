@@ -69,7 +69,8 @@ def overall(found: Findings) -> Table:
     gap = "gap_pp" in found.overall and bool(found.overall["gap_n"].gt(0).any())
     rows = [
         [
-            row["label"], words.times(row["speedup"]), words.interval(row["low"], row["high"]), str(row["n"]),
+            row["label"], words.middle(row["speedup"], row["low"], row["high"]),
+            words.interval(row["low"], row["high"]), str(row["n"]),
             "bound" if row["label"] in bounds else str(words.verdict(row)), _worst(row),
             words.interval(row["worst_low"], row["worst_high"]), words.number(row["jain"]),
             *([words.points(row["gap_pp"])] if gap else []), f"{row['failed_trials']} of {row['trials']}",
@@ -139,7 +140,7 @@ def guest(found: Findings) -> Table:
     rows = [
         [
             row["label"], row["guest"], row["workload"], f"{row['metric']} ({row['better']})",
-            words.times(row["speedup"]),
+            words.middle(row["speedup"], row["low"], row["high"]),
             words.interval(row["low"], row["high"]) + ("" if row["interval"] != "percentile" else " p"), str(row["n"]),
             words.number(row["wilcoxon_p_holm"]), words.number(row["rank_biserial"]), str(words.verdict(row)),
         ]

@@ -64,20 +64,35 @@ def interval(low: float, high: float) -> str:
     """Return an interval for people; a dash where the data allow none."""
     if math.isnan(low) or math.isnan(high):
         return DASH
+    digits = _digits(low, high)
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _digits(low: float, high: float) -> int:
+    """As many as an interval needs: one that leaves out 1 must not seem to touch it once rounded."""
     digits = 0 if high >= 100 else 3 if 0 < high < 0.1 else 2
-    # An interval that leaves out 1 must not seem to touch it once rounded.
     while digits < 4 and (round(low, digits) <= 1 < low or high < 1 <= round(high, digits)):
         digits += 1
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return digits
+
+
+def middle(value: float, low: float, high: float) -> str:
+    """Return a speed-up with as many digits as its interval has: it must not seem to lie outside."""
+    known = math.isfinite(value) and not math.isnan(low) and not math.isnan(high)
+    return f"{value:.{_digits(low, high)}f}{TIMES}" if known else times(value)
+
+
+def within(value: float, low: float, high: float) -> str:
+    """Return a speed-up and its interval."""
+    return f"{middle(value, low, high)} {interval(low, high)}"
 
 
 def estimate(row: Mapping[str, Any]) -> str:
     """Return a speed-up with its interval and n; says so when it is only an observation."""
     if row["n"] == 0:
         return "no pair of trials"
-    about = interval(row["low"], row["high"])
     n = f"n = {row['n']}" + (", an observation" if row["n"] < ENOUGH else "")
-    return f"{times(row['speedup'])} ({n})" if about == DASH else f"{times(row['speedup'])} {about} ({n})"
+    return f"{within(row['speedup'], row['low'], row['high']).removesuffix(f' {DASH}')} ({n})"
 
 
 def number(value: float) -> str:

@@ -29,7 +29,7 @@ def special(found: Findings) -> Special:
     first, second = table.iloc[0]["first"], table.iloc[0]["second"]
     several = len(set(table["label"])) > 1
     each = [
-        f"{words.times(row['ratio'])} {words.interval(row['low'], row['high'])}"
+        f"{words.within(row['ratio'], row['low'], row['high'])}"
         f"{' under ' + row['label'] if several else ''}{words.at_level(row['level'])} "
         f"(n = {row['n']}{'' if row['alike'] else ', with another size'})"
         for row in records(table)
@@ -75,7 +75,7 @@ def special(found: Findings) -> Special:
                         words.number(row["level"]),
                         row["label"],
                         "yes" if row["alike"] else "no",
-                        words.times(row["ratio"]),
+                        words.middle(row["ratio"], row["low"], row["high"]),
                         words.interval(row["low"], row["high"]),
                         str(row["n"]),
                     ]

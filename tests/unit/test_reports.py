@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from itertools import combinations
@@ -338,6 +339,13 @@ def test_no_text_on_any_page_overlaps_another_or_leaves_the_page(
                 across = min(one.x1, other.x1) - max(one.x0, other.x0)
                 down = min(one.y1, other.y1) - max(one.y0, other.y0)
                 assert across <= 1 or down <= 3, f"{first!r} overlaps {second!r}"
+
+
+def test_a_median_has_the_digits_of_its_interval() -> None:
+    sign = words.TIMES
+    assert words.within(1.0004, 1.0003, 1.0006) == f"1.0004{sign} [1.0003, 1.0006]"
+    assert words.within(120.4, 99.0, 130.0) == f"120{sign} [99, 130]"
+    assert words.within(2.0, math.nan, math.nan) == f"2.00{sign} {words.DASH}"
 
 
 def test_an_interval_that_leaves_out_one_never_looks_as_if_it_touched_it() -> None:
