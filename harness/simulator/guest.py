@@ -223,10 +223,10 @@ class Guest:
         Returns the time that the work waits for room, and the time in which it fills.
         """
         machine, before = self.machine, self.footprint_kib
-        if footprint_kib < self.footprint_kib:  # what is freed takes its part of swap with it
-            kept = footprint_kib / self.footprint_kib
-            self.slots_kib -= self.swapped_kib * (1 - kept)
-            self.swapped_kib *= kept
+        if footprint_kib < self.footprint_kib:
+            freed = self._freed_in_swap(footprint_kib)
+            self.slots_kib -= freed
+            self.swapped_kib -= freed
         out_kib_s = machine.swap_write_mib_s * MIB / self.slowness
         room = self.room_kib - min(self.cached_kib, self.least_files_kib)
         fillable = before + (PAGE_KIB * step_s / machine.fill_s if machine.fill_s > 0 else math.inf)
@@ -237,6 +237,12 @@ class Guest:
         self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.footprint_kib + self.swapped_kib))
         filled = max(0.0, self.footprint_kib - before) / PAGE_KIB
         return min(step_s, out / out_kib_s), filled * machine.fill_s
+
+    def _freed_in_swap(self, footprint_kib: float) -> float:
+        """Of what is freed, the part that is in swap. A cycle frees its end, to which it came last: that is there."""
+        if self.load.cyclic:
+            return max(0.0, self.swapped_kib - footprint_kib)
+        return self.swapped_kib * (1 - footprint_kib / self.footprint_kib)
 
     def _swap_out(self, lacking_kib: float) -> float:
         """What has no room goes out, sleeping programs first, as long as swap has a place; returns how much."""

@@ -94,6 +94,17 @@ def test_popular_pages_stay_and_a_random_load_loses_less_than_a_cycle() -> None:
     assert zipf.ops > 1.5 * even.ops
 
 
+@pytest.mark.parametrize(("cyclic", "kept"), [(True, 1.0), (False, 0.75)])
+def test_a_cycle_that_shrinks_frees_its_end_which_is_in_memory(cyclic: bool, kept: float) -> None:
+    one = settle(guest(Load(low_kib=150 * MIB, high_kib=200 * MIB, low_s=1, up_s=0, high_s=119, cyclic=cyclic,
+                            passes_s=2, cpu_s=1e-6), mib=230), steps=55)  # fmt: skip
+    assert (out := one.swapped_kib) > 20 * MIB
+    one._fit(150 * MIB, 0.0)
+    assert one.swapped_kib == pytest.approx(kept * out)
+    one._fit(10 * MIB, 0.0)
+    assert one.swapped_kib <= 10 * MIB
+
+
 def test_swap_is_sticky_after_the_pressure_has_ended() -> None:
     one = settle(guest(RANDOM, mib=150))
     assert one.slots_kib > 40 * MIB
