@@ -104,7 +104,6 @@ class LiveTrial:
                 f"pool_mib + reserve_mib is {needed_kib // KIB_PER_MIB}, and the host has "
                 f"{room_kib // KIB_PER_MIB} MiB for these guests; lower pool_mib"
             )
-        check_types(self.experiment, {name: state.domains[xen_name] for name, xen_name in names.items()})
         host.restore(initial)
         settling = Settling(initial)
 
