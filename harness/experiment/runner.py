@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from harness.experiment.config import Experiment
-from harness.experiment.document import ConfigError
 from harness.experiment.live import LiveTrial
-from harness.experiment.machine import LabTerms
-from harness.experiment.needs import library_of, needs
+from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial, plan
 from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.site import Site
+from harness.experiment.told import told_by
 from harness.experiment.workloads import Workload
 from harness.lab import disks, shape
 from harness.lab.lab import Lab
 from harness.policies import SIMULATED
 from harness.progress import Progress
 from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
-from harness.xen.describe import describe, installed
 
 BACKEND = "xen"
 OVERHEAD_S = 15.0
@@ -44,7 +40,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Do
     """
     workloads = library_of(experiment)
     every = plan(experiment, repeat_baseline=experiment.repeat_baseline and site.lab is not None)
-    folder = open_run(experiment, every, out, BACKEND, lambda: _told_by(experiment, workloads, site))
+    folder = open_run(experiment, every, out, BACKEND, lambda: told_by(experiment, workloads, site))
     ended = folder.finished()
     trials = [trial for trial in every if trial.policy.name not in SIMULATED]
     todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
@@ -113,45 +109,6 @@ def restore(lab: Lab, writer: TrialWriter) -> None:
     """Put the lab back to its snapshot. Whoever connects next waits until it answers."""
     lab.restore()
     writer.event("lab_restored")
-
-
-def _told_by(experiment: Experiment, workloads: Mapping[str, Workload], site: Site) -> dict[str, Any]:
-    """What host and guests say of themselves, once it is clear that the experiment can run on them."""
-    for guest in (guest for level in experiment.levels() for guest in level.guests):
-        if guest.behaviour is not None:
-            said = f"guest {guest.name} has a behaviour, which only simulated guests can have"
-            raise ConfigError(f"experiment {experiment.name}: {said}; remove it, or use: ballast simulate")
-    if site.lab is None and "lab" in experiment.model_fields_set:
-        said = "has the key lab, which says what a lab is like, and hosts of one's own are what they are"
-        raise ConfigError(f"experiment {experiment.name} {said}; remove it, or run it in the lab")
-    told = describe(site.dom0)
-    largest = experiment.envelope()
-    wanted_mib, total_mib = largest.pool_mib + largest.reserve_mib, int(told.get("total_memory_mib", 0))
-    if total_mib and wanted_mib > total_mib:
-        said = f"pool_mib + reserve_mib is {wanted_mib}, and the Xen host has {total_mib} MiB in all; lower pool_mib"
-        raise ConfigError(f"experiment {experiment.name}: {said}")
-    return told | _lab_facts(site) | {"workloads": _versions(experiment, workloads, site)}
-
-
-def _versions(experiment: Experiment, workloads: Mapping[str, Workload], site: Site) -> dict[str, dict[str, str]]:
-    """Guest → its workloads' packages and what they depend on → the version that is really installed there."""
-    needed = needs(experiment, workloads)
-    with ThreadPoolExecutor(len(site.guests)) as pool:
-        found = pool.map(lambda machine: installed(machine, needed[machine.name].packages), site.guests)
-        return dict(zip((machine.name for machine in site.guests), found, strict=True))
-
-
-def _lab_facts(site: Site) -> dict[str, Any]:
-    state = Lab(site.lab).state() if site.lab else None
-    if state is None:
-        return {"lab": False}
-    terms = LabTerms.model_validate(state.terms)
-    return {
-        "lab": True, "accelerator": state.accelerator, "accelerator_why": state.why, "memory_mib": state.memory_mib,
-        "lab_clock": state.clock, "processor_mips": terms.processor_mips if state.clock == "instructions" else None,
-        "guest_percent": state.guest_percent,
-        "disks": {"swap": terms.swap.model_dump(), "files": terms.files.model_dump()},
-    }  # fmt: skip
 
 
 def _left(end_s: float) -> str:

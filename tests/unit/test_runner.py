@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from harness.experiment import runner
+from harness.experiment import runner, told
 from harness.experiment.config import Experiment
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
@@ -75,7 +75,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Machin
     def run(lab: Path | None, last: int = 100, **keys: object) -> Machines:
         machines = Machines(last=last)
         monkeypatch.setattr(runner, "_run_trial", machines.trial)
-        monkeypatch.setattr(runner, "_told_by", lambda *_: {"lab": lab is not None})
+        monkeypatch.setattr(runner, "told_by", lambda *_: {"lab": lab is not None})
         with suppress(KeyboardInterrupt):
             runner.run(experiment(**keys), site(lab), tmp_path, Progress(machines.lines.append))
         return machines
@@ -116,3 +116,45 @@ def test_a_run_of_the_lab_is_not_gone_on_with_elsewhere_where_there_are_fewer_tr
     runs = [read_run(path) for path in sorted((tmp_path / "small").iterdir())]
     assert sorted(len(one.manifest["seeds"]) for one in runs) == [4, 6]
     assert all(one.manifest["experiment"]["repeat_baseline"] for one in runs)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Who was asked what it is."""
+    names: list[str] = []
+
+    def say(machine: Machine, *_: object) -> dict[str, str]:
+        names.append(machine.name)
+        return {"version": "4.17", "total_memory_mib": "4096"}
+
+    monkeypatch.setattr(told, "describe", say)
+    monkeypatch.setattr(told, "installed", say)
+    return names
+
+
+def tell(lab: Path | None, **keys: object) -> dict[str, object]:
+    wanted, where = experiment(**keys), site(lab)
+    guests = tuple(replace(where.dom0, name=guest.name) for guest in wanted.guests)
+    return told.told_by(wanted, runner.library_of(wanted), replace(where, guests=guests))
+
+
+def test_the_machines_of_a_snapshot_are_asked_once_for_every_set_of_packages(asked: list[str], tmp_path: Path) -> None:
+    (tmp_path / "frozen").mkdir()
+    first = tell(tmp_path)
+    assert asked == ["dom0", "a"]
+    assert tell(tmp_path) == first
+    assert asked == ["dom0", "a"]
+    tell(tmp_path, guests=[{**GUEST, "workload": "7zip"}])
+    assert asked == ["dom0", "a"] * 2
+    for path in tmp_path.glob("told-*"):
+        path.write_text("[cut o")
+    assert tell(tmp_path) == first
+    assert asked == ["dom0", "a"] * 3
+
+
+@pytest.mark.parametrize("lab", [True, False])
+def test_machines_that_can_change_are_asked_every_time(lab: bool, asked: list[str], tmp_path: Path) -> None:
+    for _ in range(2):
+        tell(tmp_path if lab else None)
+    assert asked == ["dom0", "a"] * 2
+    assert list(tmp_path.iterdir()) == []
