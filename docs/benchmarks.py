@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness import policies
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.governor import Governor, Limits
 from harness.simulator import runner
 from harness.simulator.machine import load_machine

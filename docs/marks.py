@@ -37,8 +37,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.experiment.config import load_experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.files import load_experiment
 from reports.summary import records
 
 Row = Mapping[str, Any]

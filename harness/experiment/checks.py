@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from harness import policies
+from harness.experiment.config import Experiment, PolicyChoice
 from harness.experiment.document import Key, Problem, instead, problems
 from harness.experiment.sweep import Guest, Sweep
 from harness.experiment.workloads import Workload, load_workload
 from harness.records.again import AGAIN, is_again
 from harness.simulator.machine import Machine, load_machine
-
-if TYPE_CHECKING:  # types only: an experiment is checked while it is being read
-    from harness.experiment.config import Experiment, PolicyChoice
 
 RESERVED = frozenset({"all", "controller", "dom0", "localhost", "ungrouped", "xen"})
 """Names that Ansible, Xen or the inventory give to something else."""

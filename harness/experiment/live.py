@@ -23,7 +23,7 @@ from harness.lab.image import LabError
 from harness.policies import Policy
 from harness.ports import Clock
 from harness.records import Stamp, TrialRow, TrialWriter
-from harness.shadows import Shadows
+from harness.service.shadows import Shadows
 from harness.xen.domains import Domain
 from harness.xen.host import HostError, XenHost
 from harness.xen.source import XenSource

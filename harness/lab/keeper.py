@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.lab.held import LOCK
 from harness.lab.image import LabError
 from harness.lab.qemu import KEEPER_SOCKET, Monitor
-from harness.owner import wait_readable
+from harness.progress.owner import wait_readable
 
 PATIENCE_S = 10.0
 LOOK_S = 1.0

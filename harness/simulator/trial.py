@@ -17,7 +17,7 @@ from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import Workload
 from harness.policies.oracle import Oracle
 from harness.records import Stamp, TrialRow, TrialWriter
-from harness.shadows import Shadows
+from harness.service.shadows import Shadows
 from harness.simulator import hindsight
 from harness.simulator.foresight import Foresight
 from harness.simulator.guest import MIB, Guest

@@ -32,7 +32,7 @@ class CallbackModule(CallbackBase):
         # Only we can reach it there; the heartbeat removes its socket, and the folder with it, however we end.
         path = str(Path(tempfile.mkdtemp(prefix="ballast-")) / "progress")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.heartbeat", path],
+            [sys.executable, "-m", "harness.progress.heartbeat", path],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=STANDARD_OUTPUT,

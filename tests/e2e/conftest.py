@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiment.config import Experiment, load_experiment
+from harness.experiment.config import Experiment
+from harness.experiment.files import load_experiment
 from harness.experiment.site import Site, from_inventory
 from harness.lab import access
 from harness.lab.lab import Lab

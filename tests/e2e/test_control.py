@@ -78,7 +78,7 @@ def test_dom0_sets_the_safe_targets_when_the_controller_is_killed(lived: Lived) 
         "from pathlib import Path\n"
         "from tests.e2e.test_control import host, plan\n"
         "from tests.e2e.conftest import SMOKE, Lived\n"
-        "from harness.experiment.config import load_experiment\n"
+        "from harness.experiment.files import load_experiment\n"
         "from harness.experiment.site import from_inventory\n"
         "from harness.lab.lab import Lab\n"
         "lab = Lab.running()\n"

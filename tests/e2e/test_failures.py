@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from harness.experiment import runner
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.progress import Progress
 from harness.records import read_run
 from tests.e2e.conftest import SMOKE, Lived

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.records import RecordsError, read_run
 from harness.simulator import runner
 from harness.simulator.calibration import calibrate, calibrated

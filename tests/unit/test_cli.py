@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli_lab, policies
-from harness.cli import main
+from harness import policies
+from harness.cli import lab, main
 from harness.lab.lab import Lab
 from tests.unit.test_view import GUEST, view_json
 
@@ -210,13 +210,13 @@ def test_every_policy_workload_and_experiment_can_be_shown_to_a_person(ballast: 
 def test_words_after_the_machine_are_the_command_there_options_and_all(
     ballast: Ballast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, between: list[str]
 ) -> None:
-    monkeypatch.setattr(cli_lab, "running", lambda: Lab(tmp_path))
-    monkeypatch.setattr(cli_lab.access, "ssh_command", lambda lab, machine: ["echo", machine])
+    monkeypatch.setattr(lab, "running", lambda: Lab(tmp_path))
+    monkeypatch.setattr(lab.access, "ssh_command", lambda lab, machine: ["echo", machine])
     ran: list[list[str]] = []
 
     class Ended:
         returncode = 7
 
-    monkeypatch.setattr(cli_lab.subprocess, "run", lambda argv, check: ran.append(argv) or Ended())
+    monkeypatch.setattr(lab.subprocess, "run", lambda argv, check: ran.append(argv) or Ended())
     assert ballast("lab", "ssh", "g1", *between, "free", "-m", "--help").code == 7
     assert ran == [["echo", "g1", "free", "-m", "--help"]]

@@ -14,13 +14,14 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness import cli_live, service
-from harness.cli_live import app
+from harness.cli import live
+from harness.cli.live import app
 from harness.clocks import SystemClock
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.governor import Limits, Plan
 from harness.policies import make
 from harness.ports import Outcome
+from harness.service import arbiter
 from harness.view import HostView
 from tests.unit.views import MIB, make_view, names_of
 
@@ -57,9 +58,9 @@ class World:
 LIMITS = Limits(period_s=0.01, allow_swap=True)
 
 
-def serve(world: World, host: service.Host, *, policy: str = "equal", shadows: Sequence[str] = ()) -> list[dict]:  # type: ignore[type-arg]
+def serve(world: World, host: arbiter.Host, *, policy: str = "equal", shadows: Sequence[str] = ()) -> list[dict]:  # type: ignore[type-arg]
     lines: list[dict] = []  # type: ignore[type-arg]
-    service.serve(
+    arbiter.serve(
         world, host, make(policy), shadows={name: make(name) for name in shadows}, limits=LIMITS, clock=SystemClock(),
         record=lambda line, _: lines.append(json.loads(json.dumps(line, allow_nan=False))),
         stopped=lambda: world.left <= 0,
@@ -92,16 +93,16 @@ def test_a_shadow_sees_what_the_acting_policy_sees_and_moves_nothing() -> None:
 
 def test_a_dry_run_decides_the_same_every_time_and_blames_no_guest_for_standing_still() -> None:
     world = World(100)
-    lines = serve(world, service.DryHost())
+    lines = serve(world, arbiter.DryHost())
     assert world.applied == []
     assert world.leases == 0
     assert lines[0]["plan"]["targets_kib"] == {"g1": 300 * MIB}  # the other grows when that has been given
     assert lines[-1]["plan"]["targets_kib"] == lines[0]["plan"]["targets_kib"]
-    assert lines[-1]["outcome"] == {"applied_kib": {}, "failed": {"g1": service.NOT_SENT}}
+    assert lines[-1]["outcome"] == {"applied_kib": {}, "failed": {"g1": arbiter.NOT_SENT}}
 
 
 def test_a_sleep_ends_soon_when_it_is_told_to_stop() -> None:
-    clock = service.StoppableClock(SystemClock(), lambda: True)
+    clock = arbiter.StoppableClock(SystemClock(), lambda: True)
     began_s = clock.now_s()
     clock.sleep_until(began_s + 60)
     assert clock.now_s() - began_s < 1
@@ -127,10 +128,10 @@ def balance(monkeypatch: pytest.MonkeyPatch, world: World, *words: str) -> Resul
         finally:
             world.safe = True
 
-    monkeypatch.setattr(service, "connected", connected)
-    monkeypatch.setattr(cli_live, "_site", lambda *_: SimpleNamespace(clock=SystemClock))
+    monkeypatch.setattr(arbiter, "connected", connected)
+    monkeypatch.setattr(live, "_site", lambda *_: SimpleNamespace(clock=SystemClock))
     quick = load_experiment("quick").model_copy(update={"period_s": 0.01})
-    monkeypatch.setattr(cli_live, "load_experiment", lambda _: quick)
+    monkeypatch.setattr(live, "load_experiment", lambda _: quick)
     return CliRunner().invoke(app, ["balance", "quick", "--policy", "equal", *words])
 
 
@@ -206,7 +207,7 @@ def test_a_full_disk_ends_it_safely_and_is_told(monkeypatch: pytest.MonkeyPatch)
     world = World(5)
     done = balance(monkeypatch, world, "--out", "/dev/full")
     assert world.safe
-    assert isinstance(done.exception, cli_live.ConfigError)
+    assert isinstance(done.exception, live.ConfigError)
     assert "/dev/full: No space left" in str(done.exception)
 
 

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 from typer.testing import CliRunner
 
 from harness.cli import USER_ERRORS, app
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.experiment.plan import plan
 from harness.records import read_run
 from harness.simulator import cluster, runner

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.experiment.config import EXPERIMENTS, ConfigError, Experiment, load_experiment, names
+from harness.experiment.config import Experiment
+from harness.experiment.document import ConfigError
+from harness.experiment.files import EXPERIMENTS, load_experiment, names
 from harness.experiment.signals import aging_s, window_s
 
 GOOD = """\

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.decide import decide, read_views
+from harness.cli.decide import decide, read_views
 from harness.policies import make
 from harness.view import ViewError
 from tests.unit.test_view import GUEST, HOST, view_json

@@ -13,7 +13,8 @@ from typing import Any, get_args
 import pytest
 
 from docs import figures
-from harness.experiment.config import Figure, load_experiment, names
+from harness.experiment.config import Figure
+from harness.experiment.files import load_experiment, names
 from harness.experiment.manifest import manifest
 from harness.experiment.plan import plan
 from harness.records import EVENT_COLUMNS, REPLAY_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.experiment.live import TrialError, check_types
 from harness.experiment.workloads import load_workloads
 from harness.lab import inventory, qemu, shape

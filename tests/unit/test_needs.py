@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.experiment.config import EXPERIMENTS, Experiment, load_experiment, names
+from harness.experiment.config import Experiment
+from harness.experiment.files import EXPERIMENTS, load_experiment, names
 from harness.experiment.needs import disk_mib, library_of, needs
 from harness.experiment.workloads import WORKLOAD_DIR, Workload, load_workloads
 from harness.lab import shape

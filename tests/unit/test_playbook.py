@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness import playbook
-from harness.playbook import PROJECT, Kind, Line, Listener, Played
+from harness.progress import playbook
+from harness.progress.playbook import PROJECT, Kind, Line, Listener, Played
 
 SAY = f"""
 import os, sys, time

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.decide import decide
+from harness.cli.decide import decide
 from harness.policies import PolicyError, make, names, params_of
 from harness.view import HostView
 from tests.unit.views import MIB, hostile_view, in_mib, make_view

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()

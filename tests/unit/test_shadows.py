@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import service
 from harness.balancer import Tick
 from harness.clocks import SystemClock
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.governor import Governor
 from harness.policies import Allocation, Policy, make
 from harness.ports import Outcome
 from harness.records import read_run
-from harness.shadows import Shadows
+from harness.service import arbiter
+from harness.service.shadows import Shadows
 from harness.simulator import runner
 from harness.simulator.machine import load_machine
 from harness.view import HostView
@@ -114,7 +114,7 @@ def test_a_service_whose_shadow_fails_acts_as_one_without() -> None:
     alone, watched = World(4), World(4)
     lines: list[Any] = []
     for world, shadows in ((alone, {}), (watched, {"bad": Broken(99)})):
-        service.serve(
+        arbiter.serve(
             world, world, make("equal"), shadows=shadows, limits=LIMITS, clock=SystemClock(),
             record=lambda line, _: lines.append(line), stopped=lambda world=world: world.left <= 0, events=tell,
         )  # fmt: skip

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.experiment.config import load_experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.files import load_experiment
 from harness.experiment.plan import Trial
 from harness.experiment.workloads import WORKLOADS, load_workloads
 from harness.records import read_run

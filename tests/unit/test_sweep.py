@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.experiment.config import ConfigError, Experiment, load_experiment
+from harness.experiment.config import Experiment
+from harness.experiment.document import ConfigError
+from harness.experiment.files import load_experiment
 
 SWEPT = """\
 name: swept

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.governor import Trust
-from harness.trust import LARGEST_BYTES, TrustFile
+from harness.service.trust import LARGEST_BYTES, TrustFile
 
 STUCK: dict[str, Trust] = {"g1": {"strikes": 2, "speed_kib_s": 1500.5, "rest_s": 20.0}}
 NOW = datetime.now(UTC)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import doctor
+from harness.cli import doctor
 from harness.lab import access, deep, vectors
 from harness.lab.lab import Lab
 from harness.lab.vectors import BYTES, Holder, check, check_at_once, machine_code

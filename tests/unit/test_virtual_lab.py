@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiment.config import load_experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.files import load_experiment
 from harness.experiment.machine import Disk, LabTerms, shift
 from harness.experiment.needs import library_of
 from harness.lab import disks, idle, qemu, shape

@@ -13,14 +13,14 @@ from typing import Annotated
 
 import typer
 
-from harness import doctor
+from harness.cli import doctor
 from harness.experiment import runner, site
-from harness.experiment.config import find, load_experiment
 from harness.experiment.document import Document
+from harness.experiment.files import find, load_experiment
 from harness.experiment.needs import library_of
 from harness.experiment.needs import needs as needed
-from harness.owner import on_death, playbook_pid
 from harness.progress import Progress
+from harness.progress.owner import on_death, playbook_pid
 from harness.records import RecordsError
 
 SOME_TRIAL_FAILED, BAD_INPUT, STOPPED = 1, 2, 130

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from harness.owner import wait_readable
 from harness.progress import EVERY_S, LONGEST_LINE
+from harness.progress.owner import wait_readable
 
 PATIENCE_S = EVERY_S + 1.5  # what speaks for itself comes first
 

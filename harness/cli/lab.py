@@ -11,14 +11,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.experiment.config import load_experiment
+from harness.experiment.files import load_experiment
 from harness.experiment.needs import library_of
 from harness.lab import access, shape
 from harness.lab.image import LabError
 from harness.lab.lab import Lab
 from harness.lab.shape import Clock
-from harness.owner import playbook_pid
 from harness.progress import Progress
+from harness.progress.owner import playbook_pid
 
 app = typer.Typer(no_args_is_help=True, help="The lab: a real Xen host with guests inside QEMU on this machine.")
 

@@ -21,9 +21,9 @@ from typing import Any
 import ansible_runner
 import pexpect  # by which ansible-runner runs the playbook
 
-from harness.owner import ancestors, wait_readable
+from harness.progress.owner import ancestors, wait_readable
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 """After Ctrl-C the playbook has this long to end by itself, and so has then the trial in flight."""
 LOOK_S = 1

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from harness import policies
-from harness.experiment.config import EXPERIMENTS, load_experiment, names
+from harness.experiment.files import EXPERIMENTS, load_experiment, names
 from harness.experiment.plan import plan
 from harness.experiment.workloads import WORKLOADS, Parameter, argument, load_workloads
 

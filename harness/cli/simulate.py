@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import harness.compiled
-from harness.cli_show import console
-from harness.experiment.config import load_experiment
+from harness.cli.show import console
+from harness.experiment.files import load_experiment
 from harness.lab.image import cache_root
 from harness.records import RecordsError, read_run, write_whole
 from harness.simulator import calibration, runner

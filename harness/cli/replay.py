@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import policies
-from harness.cli_show import Format, FormatOption, SetOption, console, parameters
+from harness.cli.show import Format, FormatOption, SetOption, console, parameters
 from harness.records import REPLAY
 from harness.replay import OPEN_LOOP, Difference, replay_run
 

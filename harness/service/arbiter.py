@@ -19,7 +19,7 @@ from harness.governor import Governor, Limits, Plan, Trust
 from harness.policies import Policy
 from harness.ports import Clock, Host, Outcome, Source
 from harness.records import Stamp, TrialKey, decision_record, tick_record
-from harness.shadows import Shadows
+from harness.service.shadows import Shadows
 from harness.xen.client import Events, no_events
 from harness.xen.host import XenHost
 from harness.xen.source import XenSource

@@ -1,4 +1,4 @@
-"""`ballast`: all commands together. The `cli*` modules are the only places that print."""
+"""`ballast`: all commands together. This room is the only one that prints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness import cli_lab, cli_live, cli_replay, cli_show, cli_simulate, cli_trials
+from harness.cli import lab, live, replay, show, simulate, trials
 from harness.compiled import CompileError
 from harness.experiment.document import ConfigError
 from harness.lab.image import LabError
@@ -36,9 +36,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Balances memory among the guests of a Xen host, and proves how well.",
 )
-for part in (cli_live, cli_show, cli_simulate, cli_replay, cli_trials):
+for part in (live, show, simulate, replay, trials):
     app.add_typer(part.app)
-app.add_typer(cli_lab.app, name="lab")
+app.add_typer(lab.app, name="lab")
 
 
 def main() -> int:

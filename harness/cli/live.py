@@ -16,17 +16,20 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from harness import playbook, policies, service
+from harness import policies
 from harness.balancer import Tick
-from harness.cli_show import AllowSwapOption, SetOption, parameters
+from harness.cli.show import AllowSwapOption, SetOption, parameters
 from harness.experiment import site
-from harness.experiment.config import Experiment, find, load_experiment
+from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.files import find, load_experiment
 from harness.governor import Limits, Trust
 from harness.lab.lab import Lab
-from harness.playbook import Kind, Line
+from harness.progress import playbook
+from harness.progress.playbook import Kind, Line
 from harness.records import Stamp
-from harness.trust import TrustFile
+from harness.service import arbiter
+from harness.service.trust import TrustFile
 
 MAIN = "run-experiment.yml"
 STYLES = {Kind.PLAY: "bold", Kind.PROGRESS: "cyan", Kind.WARNING: "yellow", Kind.FAILED: "red"}
@@ -162,12 +165,12 @@ def balance(
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            host, source = stack.enter_context(service.connected(wanted, where, _tell, clock))
+            host, source = stack.enter_context(arbiter.connected(wanted, where, _tell, clock))
             # From here on whatever comes first ends the tick, and nothing disturbs the setting of the safe targets.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stop.append(True))
-            acting = service.DryHost() if dry_run else host
-            service.serve(
+            acting = arbiter.DryHost() if dry_run else host
+            arbiter.serve(
                 source, acting, chosen, shadows=shadows, limits=limits, clock=clock, record=record,
                 stopped=lambda: bool(stop), events=_tell, trust=known, keep=keep,
             )  # fmt: skip
@@ -180,7 +183,7 @@ def balance(
 def restore(experiment: ExperimentArgument, inventory: InventoryOption = None) -> None:
     """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
     wanted = load_experiment(experiment).at()
-    far = service.restore(wanted, _site(wanted, inventory), _tell)
+    far = arbiter.restore(wanted, _site(wanted, inventory), _tell)
     for guest in wanted.guests:
         if guest.name in far:
             print(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}", file=sys.stderr)
@@ -230,7 +233,7 @@ def _journal(stack: ExitStack, out: Path | None) -> Callable[[str], None]:
     return append
 
 
-def _remembered(path: Path) -> tuple[dict[str, Trust], service.Keep]:
+def _remembered(path: Path) -> tuple[dict[str, Trust], arbiter.Keep]:
     """What a file has kept of how guests follow, and what keeps it there from now on."""
     if not path.parent.is_dir():
         raise ConfigError(f"--trust {path}: there is no folder {path.parent}")

@@ -16,8 +16,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness import catalog, policies
-from harness.decide import decide, read_views
+from harness import policies
+from harness.cli import catalog
+from harness.cli.decide import decide, read_views
 from harness.experiment.document import ConfigError
 from harness.governor import Limits
 from harness.policies.base import mib
