@@ -86,7 +86,7 @@ def test_only_its_owner_can_open_the_door_and_nobody_else_is_let_in(
     assert loop.path.stat().st_mode & 0o777 == 0o600
     monkeypatch.setattr(door.os, "geteuid", lambda: 4711)
     monkeypatch.setattr(door, "CREDENTIALS", Strangers())
-    with pytest.raises(DoorError, match="ended before it answered|cannot be asked"):
+    with pytest.raises(DoorError, match=r"ended before it answered|cannot be asked"):
         ask(loop.path, {"op": "room"})
     assert loop.seen == []
 
