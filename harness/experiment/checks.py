@@ -96,11 +96,11 @@ def work_faults(guests: Iterable[Guest], folder: Path, library: dict[str, Worklo
             yield (*at, "with", *key), said
 
 
-def policy_faults(key: str, choices: Iterable[PolicyChoice]) -> Iterator[Problem]:
-    """What is wrong with the policies of a key."""
+def policy_faults(key: str, choices: Iterable[PolicyChoice], *, listed: bool = True) -> Iterator[Problem]:
+    """What is wrong with the policies of a key; not `listed`, it has one."""
     known = (*policies.names(), *policies.SIMULATED)
     for index, choice in enumerate(choices):
-        at: Key = (key, index)
+        at: Key = (key, index) if listed else (key,)
         if is_again(choice.label):
             said = f"{choice.label!r} ends in {AGAIN!r}, which tells the second trial of a baseline; give another"
             yield (*at, "label"), said
