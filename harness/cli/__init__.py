@@ -6,12 +6,13 @@ import sys
 
 import typer
 
-from harness.cli import lab, live, replay, show, simulate, trials
+from harness.cli import ask, lab, live, replay, show, simulate, trials
 from harness.compiled import CompileError
 from harness.experiment.document import ConfigError
 from harness.lab.image import LabError
 from harness.policies import PolicyError
 from harness.records import RecordsError
+from harness.service.door import DoorError
 from harness.simulator.cluster import ClusterError
 from harness.view import ViewError
 from harness.xen.host import HostError
@@ -28,6 +29,7 @@ USER_ERRORS = (
     ConnectionFailed,
     ClusterError,
     CompileError,
+    DoorError,
 )
 
 app = typer.Typer(
@@ -36,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Balances memory among the guests of a Xen host, and proves how well.",
 )
-for part in (live, show, simulate, replay, trials):
+for part in (live, ask, show, simulate, replay, trials):
     app.add_typer(part.app)
 app.add_typer(lab.app, name="lab")
 
