@@ -39,8 +39,9 @@ class DoorError(RuntimeError):
 
 def default_path() -> Path:
     """Where the door is if nobody says: in a folder that is this user's alone."""
-    home = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR") or Path.home()
-    return Path(home) / "ballast.sock"
+    if os.geteuid() == 0:
+        return Path("/run/ballast/ballast.sock")  # where the unit of the role `service` has it
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or Path.home()) / "ballast.sock"
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Door:
 
         """
         try:
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
             _make_way(self.path)
             self._server = _Server(self.path, self._calls)
         except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -100,3 +102,29 @@ def test_a_watchdog_of_another_process_is_not_ours_and_without_systemd_nothing_i
     assert Notify({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}).watchdog_s == 0
     for environment in ({}, {"NOTIFY_SOCKET": str(tmp_path / "gone")}, {"NOTIFY_SOCKET": "vsock:2:1"}):
         Notify(environment).ready()
+
+
+ROLE = Path(__file__).parents[2] / "roles/service/files"
+
+
+@pytest.mark.parametrize("file", ["ballast-dashboard.json", "ballast-alerts.yml"])
+def test_dashboard_and_alerts_ask_only_for_what_there_is(file: str) -> None:
+    metrics = Metrics("equal")
+    metrics.note(ticked(make_view([300], pool=500, used=[100], swap_fill=[0.5], **EVERYTHING)), at_s=1.0)
+    metrics.event("left", "g1", "")
+    there = {key[0] for key in scraped(metrics)}
+    asked = set(re.findall(r"ballast_[a-z_]+", (ROLE / file).read_text()))
+    assert asked
+    assert asked <= there
+
+
+EVERYTHING = {
+    name: np.array([1.0])
+    for name in ("mem_available_kib", "committed_kib", "swap_in_kib_s", "swap_out_kib_s", "stall_some")
+}
+
+
+def test_the_dashboard_shows_every_panel_in_its_own_place() -> None:
+    panels = json.loads((ROLE / "ballast-dashboard.json").read_text())["panels"]
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
+    assert len(set(places)) == len(panels) == len({panel["id"] for panel in panels})
