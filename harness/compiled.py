@@ -25,8 +25,8 @@ ENVIRONMENT = "BALLAST_COMPILED"
 ROOT = Path(__file__).parents[1]
 MODULES = (
     "harness/governor/health.py", "harness/governor/movement.py", "harness/governor/plan.py",
-    "harness/governor/rules.py", "harness/governor/ward.py", "harness/simulator/guest.py", "harness/simulator/host.py",
-    "harness/simulator/loads.py",
+    "harness/governor/pool.py", "harness/governor/rules.py", "harness/governor/sight.py", "harness/governor/ward.py",
+    "harness/simulator/guest.py", "harness/simulator/host.py", "harness/simulator/loads.py",
 )  # fmt: skip
 """What takes most of the time with many guests, and is arithmetic on single numbers."""
 SUFFIX = EXTENSION_SUFFIXES[0]

@@ -48,8 +48,14 @@ class HostView:
     free_kib: float
     reserve_kib: float
     promised_kib: float = 0.0
+    xen_age_s: float = 0.0
+    """How long ago Xen said what this view has of it."""
     names: tuple[str, ...]
     current_kib: FloatArray = field(default_factory=unknown)
+    target_kib: FloatArray = field(default_factory=unknown)
+    """Where Xen has the guest's balloon told to go, whoever did."""
+    limit_kib: FloatArray = field(default_factory=unknown)
+    """The most that Xen lets it have at this moment."""
     min_kib: FloatArray = field(default_factory=unknown)
     max_kib: FloatArray = field(default_factory=unknown)
     shares: FloatArray = field(default_factory=unknown)
@@ -180,8 +186,9 @@ class HostView:
             )
         for name in CURVES:
             parts[name] = tuple(_curve(guest.get(name), f"guests[{i}].{name}") for i, guest in enumerate(guests))
-        if "promised_kib" not in host:
-            parts["promised_kib"] = 0.0
+        for name in ("promised_kib", "xen_age_s"):
+            if name not in host:
+                parts[name] = 0.0
         return cls(time_s=_number(view.get("time_s"), "time_s"), names=tuple(names), **parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -198,7 +205,7 @@ class HostView:
         return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": rows}
 
 
-HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib")
+HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib", "xen_age_s")
 CURVES = ("page_ages", "ghost_returns")
 COLUMNS = tuple(f.name for f in fields(HostView) if f.init and f.name not in ("time_s", "names", *HOST_FIELDS, *CURVES))
 """The columns of the view: the guest fields of the JSON contract that are numbers, or true or false (`paused`)."""

@@ -1,5 +1,8 @@
 """Does a guest follow its targets? The speed of its balloon is learned; a guest that stands still is left alone.
 
+Where it is told to go is what Xen says, whoever told it; what we sent counts only until Xen has been seen again. An
+answer that was lost or came late, a target that somebody else set, and a new arbiter are then all the same thing.
+
 What Xen counts of a PVH or HVM guest, and what its balloon counts, differ by a constant: it ends so far off every
 target. How far is learned, and it is sent that much less or more. A guest that rests near a target for another reason
 is found out at the next one: it does not move.
@@ -41,7 +44,12 @@ class Movement:
     """One guest's way to its target, as Xen sees it; the guest is not asked."""
 
     target_kib: float = math.nan
-    """The last target that was sent and still stands; NaN when there is none."""
+    """The target that stands; NaN when there is none. Where Xen does not tell, the last that was sent."""
+    held_kib: float = math.nan
+    """Where Xen lets it go by itself: its target, but not above its limit; NaN: Xen does not say."""
+    sent_kib: float = math.nan
+    """A target that was sent since Xen was last seen; it may or may not have been set."""
+    sent_s: float = -math.inf
     arrived: bool = False
     offset_kib: float = 0.0
     """How far above its target it ends."""
@@ -50,6 +58,9 @@ class Movement:
     direction: float = 0.0
     furthest_kib: float = math.nan
     since_s: float = math.nan
+    owed_s: float = 0.0
+    """How long it had stood still, told to give, when it was called back."""
+    owed_at_kib: float = math.nan
     speed_kib_s: float = math.nan
     strikes: int = 0
     rests_until_s: float = -math.inf
@@ -80,16 +91,58 @@ class Movement:
         """Where it is going or has arrived; where it is when it was sent nowhere."""
         return current_kib if math.isnan(self.target_kib) else self.target_kib + self.offset_kib
 
+    def promised_kib(self, current_kib: float) -> float:
+        """The most that it has or can come to have without another word: by Xen, and by what may be on its way."""
+        up_kib, most_kib = max(self.offset_kib, 0.0), current_kib
+        for told_kib in (self.target_kib, self.held_kib, self.sent_kib):
+            if told_kib + up_kib > most_kib:  # never so where it is not known
+                most_kib = told_kib + up_kib
+        return most_kib
+
+    def hear(self, seen_s: float, current_kib: float, target_kib: float, limit_kib: float, arrived_kib: float) -> None:
+        """Xen said this of its target and limit; NaN for what it does not say. What is news was somebody else's."""
+        if math.isnan(target_kib):
+            self.held_kib = math.nan
+            if not seen_s <= self.sent_s:
+                self.sent_kib = math.nan
+            return
+        self.held_kib = target_kib if math.isnan(limit_kib) else min(target_kib, max(limit_kib, current_kib))
+        if seen_s <= self.sent_s:
+            return  # it was before the last word of ours
+        self.sent_kib = math.nan
+        if not math.isnan(limit_kib):
+            self.capped_kib = limit_kib if limit_kib <= target_kib else math.nan
+        if not abs(self.held_kib - self.target_kib) < 1:
+            self._watch(seen_s, current_kib, self.held_kib)
+            self.arrived = abs(self.held_kib + self.offset_kib - current_kib) < arrived_kib
+
     def reach_kib(self, current_kib: float, least_kib: float, most_kib: float) -> tuple[float, float]:
         """Where it can end, if it is sent nothing outside these bounds; it need not grow only to be inside."""
         least = min(least_kib + max(self.offset_kib, 0.0), max(current_kib, least_kib))
         return least, max(most_kib + min(self.offset_kib, 0.0), least)
 
     def aim(self, now_s: float, current_kib: float, target_kib: float) -> None:
-        """A target was sent. A new target in the same direction does not restart the watch."""
+        """A target is sent. A new target in the same direction does not restart the watch."""
+        self._watch(now_s, current_kib, target_kib)
+        self.promise(now_s, target_kib)
+
+    def promise(self, now_s: float, target_kib: float) -> None:
+        """A target is sent; until Xen is seen again nobody knows whether it was set."""
+        self.sent_kib, self.sent_s = target_kib, now_s
+
+    def call_back(self, now_s: float, current_kib: float) -> None:
+        """It is to give no more for now. If it has not begun to, that is not forgotten, or it could go on like that."""
+        if self.direction < 0 and not self.arrived and not math.isnan(self.target_kib):
+            self.owed_s, self.owed_at_kib = max(0.0, now_s - self.since_s), self.furthest_kib
+
+    def _watch(self, now_s: float, current_kib: float, target_kib: float) -> None:
         direction = math.copysign(1.0, target_kib + self.offset_kib - current_kib)
         if math.isnan(self.target_kib) or self.arrived or direction != self.direction:
             self.direction, self.furthest_kib, self.since_s = direction, current_kib, now_s
+            if direction < 0 and self.owed_s > 0:
+                if current_kib > self.owed_at_kib - NOTICEABLE_KIB:
+                    self.since_s -= self.owed_s
+                self.owed_s = 0.0
         self.target_kib, self.arrived = target_kib, False
 
     def forget_target(self) -> None:
@@ -103,8 +156,10 @@ class Movement:
         self.capped_kib = current_kib
         return True
 
-    def stand_still(self, now_s: float) -> None:
-        """It cannot move, and nobody waits for it: its time begins when it can."""
+    def stand_still(self, now_s: float, current_kib: float) -> None:
+        """It cannot move, or nobody sees it: its time begins now. How far it came counts, but not how fast."""
+        if (current_kib - self.furthest_kib) * self.direction >= NOTICEABLE_KIB:
+            self.furthest_kib, self.strikes, self.unproven = current_kib, 0, False
         self.since_s = now_s
 
     def follows(self, now_s: float, current_kib: float, arrived_kib: float, *, at_ease: bool = True) -> bool:
@@ -121,9 +176,11 @@ class Movement:
             self.furthest_kib, self.since_s, self.strikes, self.unproven = current_kib, now_s, 0, False
         if abs(self.target_kib + self.offset_kib - current_kib) < arrived_kib:
             self.arrived = True
-        elif self.arrived:  # somebody else moved it since: a reboot, an administrator
+        elif self.arrived:  # it was moved since: a reboot, an administrator; where to, Xen says
             self.target_kib = math.nan
-        elif not math.isnan(self.target_kib) and now_s - self.since_s >= self.patience_s:
+        elif math.isnan(self.target_kib) or now_s < self.rests_until_s:
+            return True
+        elif now_s - self.since_s >= self.patience_s:
             offset_kib = current_kib - self.target_kib
             if at_ease and not self.unproven and abs(offset_kib) <= MOST_OFFSET_KIB:
                 self.offset_kib, self.arrived, self.unproven = offset_kib, True, True

@@ -7,7 +7,7 @@ are shared. A tick of few guests is then a matter of microseconds, and one of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +15,9 @@ import numpy as np
 
 from harness.governor.health import Health
 from harness.governor.movement import Movement, Trust
-from harness.governor.rules import Limits, bounds_kib, dead_band_kib, fit, or_0
+from harness.governor.pool import divide
+from harness.governor.rules import Limits, bounds_kib, dead_band_kib, need_kib, or_0
+from harness.governor.sight import Sight
 from harness.governor.ward import Ward
 from harness.policies.base import Allocation
 from harness.view import HostView
@@ -45,7 +47,7 @@ class Plan:
 
 
 class Governor:
-    """Turns allocations into plans; remembers only where the guests are going and how they last were.
+    """Turns allocations into plans from what Xen says now; remembers only how guests follow and how they last were.
 
     `trust` is what another governor knew of how guests follow their targets (`Governor.trust`); a trial has none.
     """
@@ -59,12 +61,12 @@ class Governor:
         """Forget all guests but for the trust that was given, at the start of a trial."""
         self._movements: dict[str, Movement] = {}
         self._healths: dict[str, Health] = {}
-        self._now_s = math.nan
+        self._sight = Sight()
         self._judged: tuple[HostView | None, list[str | None]] = (None, [])
 
     def trust(self) -> dict[str, Trust]:
         """What is known of how each guest follows its targets, as plain data for the next governor."""
-        known = self._trusted | {name: movement.trust(self._now_s) for name, movement in self._movements.items()}
+        known = self._trusted | {name: movement.trust(self._sight.now_s) for name, movement in self._movements.items()}
         return {name: trust for name, trust in known.items() if any(trust.values())}
 
     def fresh(self, view: HostView) -> HostView:
@@ -87,11 +89,15 @@ class Governor:
             self._watch(ward)
             self._bound(ward)
             wards.append(ward)
-        self._fit(view, wards)
+        divide(self.fresh(view).pool_kib, wards)
+        self._settle_debts(wards)
         return self._carry_out(view, wards, held)
 
     def failed(self, guests: Iterable[str]) -> None:
-        """Take back the targets of a plan that could not be set: nobody is to be blamed for not following them."""
+        """Take back the targets of a plan that could not be set: nobody is to be blamed for not following them.
+
+        Whether they were set after all, by an answer that came late, the next look at Xen tells; until then they count.
+        """
         for guest in guests:
             self._movement(guest).forget_target()
 
@@ -99,7 +105,7 @@ class Governor:
         """Rules 4 and 5: per guest, why it takes no part; None for those that do."""
         if view is self._judged[0]:
             return self._judged[1]
-        self._now_s = view.time_s
+        self._sight.look(view.time_s, or_0(view.xen_age_s), self.limits.blind_s)
         told = (column.tolist() for column in (view.current_kib, view.age_s, view.mem_total_kib, view.paused))
         causes = [self._cause(name, *figures) for name, *figures in zip(view.names, *told, strict=True)]
         self._judged = view, causes
@@ -115,7 +121,7 @@ class Governor:
             return f"no sample for {age_s:.0f} s"
         if math.isnan(age_s) and math.isnan(total_kib):
             return "no sample yet"
-        rest_s = self._movement(name).rests_until_s - self._now_s
+        rest_s = self._movement(name).rests_until_s - self._sight.now_s
         return f"it did not follow its target; tried again in {rest_s:.0f} s" if rest_s > 0 else None
 
     def _wards(self, view: HostView, allocation: Allocation, causes: Iterable[str | None]) -> Iterator[Ward]:
@@ -124,46 +130,53 @@ class Governor:
         told = (
             column.tolist()
             for column in (
-                np.round(view.current_kib), view.mem_total_kib, view.mem_available_kib, view.min_kib, view.max_kib,
-                view.paused, view.age_s, view.stall_some, view.swap_in_kib_s, view.swap_out_kib_s,
+                np.round(view.current_kib), view.target_kib, view.limit_kib, view.mem_total_kib, view.mem_available_kib,
+                view.min_kib, view.max_kib, view.paused, view.age_s, view.stall_some, view.swap_in_kib_s,
+                view.swap_out_kib_s,
             )
         )  # fmt: skip
         guests = zip(view.names, causes, *told, strict=True)
-        for name, cause, current, total, available, low, high, paused, age_s, stall, swap_in, swap_out in guests:
+        for name, cause, current, target, limit, total, available, low, high, paused, age_s, stall, *swap in guests:
             movement, part = self._movement(name), cause is None
             wish = next(asked) if part else current
+            if not (low <= high and current > 0):  # it stays as it is, or is being built; whatever it was told
+                target = limit = math.nan
             least, most = bounds_kib(current, total, available, low, high, self.limits)
-            if paused > 0:
-                movement.stand_still(view.time_s)
+            if paused > 0 or self._sight.blind:
+                movement.stand_still(view.time_s, current)
             yield Ward(
                 name=name, movement=movement, part=part, said=[next(reasons) if part else f"left out: {cause}"],
-                current=current, asked=current if math.isnan(wish) else wish, available=available, least=least,
-                most=most, minimum=low, band=dead_band_kib(current, self.limits), stall=min(or_0(stall), 1.0),
-                emergency=self._emergency(name, current, paused, age_s, stall, or_0(swap_in) + or_0(swap_out)),
+                current=current, told=target, limit=limit, asked=wish if math.isfinite(wish) else current,
+                available=available, least=least, most=most, minimum=low,
+                need=max(least, math.ceil(or_0(need_kib(current, total, available, self.limits)))),
+                band=dead_band_kib(current, self.limits), pace=self.limits.take_kib, stall=min(or_0(stall), 1.0),
+                emergency=self._emergency(name, current, paused, age_s, stall, sum(map(or_0, swap))),
             )  # fmt: skip
 
     def _emergency(
         self, name: str, current: float, paused: float, age_s: float, stall: float, traffic_kib_s: float
     ) -> float:
         """Rule 4: what a guest may have that fell silent while in trouble; NaN for all others."""
-        if paused > 0 or name not in self._healths:
-            self._healths[name] = Health()  # the silence of a paused guest says nothing about how it is
+        health = self._healths.setdefault(name, Health())
         if paused > 0:
-            return math.nan
-        if age_s > self.limits.stale_s:
-            share = self.limits.emergency_share
-            return self._healths[name].emergency_kib(current, traffic_kib_s, share)
-        self._healths[name].speaks(stall, traffic_kib_s)
+            health.speaks(math.nan, 0.0)  # the silence of a paused guest says nothing about how it is
+        elif age_s <= self.limits.stale_s or math.isnan(age_s):
+            health.speaks(stall, traffic_kib_s)
+        elif self._sight.silence_s(age_s, self.limits.period_s) > self.limits.stale_s:
+            emergency = health.emergency_kib(current, traffic_kib_s, self.limits.emergency_share)
+            return math.nan if self._movement(name).strikes else emergency
         return math.nan
 
     def _watch(self, ward: Ward) -> None:
         """Rule 5: a guest that has now stood still for too long is left alone, and capped at what it has."""
-        cannot_give = ward.movement.direction < 0 and ward.available <= self.limits.margin_kib
-        ward.stuck = not ward.movement.follows(self._now_s, ward.current, ward.band, at_ease=not cannot_give)
-        ward.heading = ward.movement.heading_kib(ward.current)
-        ward.taken = max(ward.current, ward.heading + ward.over)
-        ward.lifted = ward.part and not ward.stuck and not math.isnan(ward.movement.capped_kib)
-        ward.least, ward.most = ward.movement.reach_kib(ward.current, ward.least, ward.most)
+        movement, seen_s = ward.movement, self._sight.seen_s
+        movement.hear(seen_s, ward.current, ward.told, ward.limit, ward.band)
+        cannot_give = movement.direction < 0 and ward.available <= self.limits.margin_kib
+        ward.stuck = not movement.follows(seen_s, ward.current, ward.band, at_ease=not cannot_give)
+        ward.heading = movement.heading_kib(ward.current)
+        ward.taken = movement.promised_kib(ward.current)
+        ward.lifted = ward.part and not ward.stuck and not math.isnan(movement.capped_kib)
+        ward.least, ward.most = movement.reach_kib(ward.current, ward.least, ward.most)
         if ward.stuck and cannot_give:
             ward.say("cannot give more, only {} are available to it: left alone and capped", ward.available)
         elif ward.stuck:
@@ -181,51 +194,38 @@ class Governor:
             elif ward.wanted > ward.asked and ward.wanted > ward.minimum:
                 ward.say("needs {} to live", ward.wanted)
         elif emergency > ward.current:
-            ward.starves, ward.wanted = True, emergency
+            ward.starves, ward.wanted = True, max(emergency, ward.taken)
             ward.say("fell silent while in trouble: may have {}", emergency)
         else:
             ward.wanted = ward.taken
 
-    def _fit(self, view: HostView, wards: Iterable[Ward]) -> None:
-        """Rule 1: the wishes of those that take part, cut to what the others leave of the pool."""
-        part, others = [], 0.0
+    def _settle_debts(self, wards: Iterable[Ward]) -> None:
+        """Rule 4: who was lent something in an emergency has it again only when it has paid that back."""
         for ward in wards:
             if ward.part:
-                part.append(ward)
-            else:
-                others += ward.wanted - ward.current
-        pool = self.fresh(view).pool_kib - others
-        if part and sum(ward.wanted for ward in part) > pool:
-            wanted, current, least = (
-                np.array(sizes) for sizes in zip(*((one.wanted, one.current, one.least) for one in part), strict=True)
-            )
-            for ward, fits in zip(part, fit(wanted, current, least, pool).tolist(), strict=True):
-                if fits < ward.wanted:
-                    ward.say("the pool allows {}", fits)
-                ward.wanted = fits
+                self._healths[ward.name].repay(ward.current, ward.wanted, ward.band)
 
-    def _carry_out(self, view: HostView, wards: Iterable[Ward], held: dict[str, str]) -> Plan:
+    def _carry_out(self, view: HostView, wards: Sequence[Ward], held: dict[str, str]) -> Plan:
         """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move.
 
         A cap is lifted by a target, if need be by one that changes nothing.
         """
-        asking, promised = [], view.promised_kib
         for ward in wards:
             ward.settle()
-            promised += ward.taken - ward.current
-            if ward.asks > 0:
-                asking.append(ward)
-        asking.sort(key=Ward.need)
-        _grant(asking, view.free_kib - view.reserve_kib - promised)
+        if not _spare_kib(view, wards) >= -self.limits.dead_band_kib:  # nor where it is not known
+            for ward in wards:
+                ward.recall()
+        asking = sorted((ward for ward in wards if ward.asks > 0), key=Ward.urgency)
+        _grant(asking, _spare_kib(view, wards))
         first, caps = [], {}
         for ward in wards:
             ward.conclude()
-            if ward.gives or ward.still:
+            if ward.sent and not ward.granted:
                 first.append(self._step(ward))
             elif not ward.granted:
                 held[ward.name] = ward.reason
             movement = ward.movement
-            rests = movement.rests_until_s > self._now_s and not ward.starves
+            rests = movement.rests_until_s > self._sight.now_s and not ward.starves
             if rests and ward.current > 0 and movement.cap(ward.current):
                 caps[ward.name] = int(ward.current)
         then = (self._step(ward) for ward in asking if ward.granted)
@@ -233,10 +233,17 @@ class Governor:
 
     def _step(self, ward: Ward) -> Step:
         """The target that a guest is sent; from now on it is on its way there."""
+        movement, now_s = ward.movement, self._sight.now_s
         if not ward.stuck:
-            ward.movement.capped_kib = math.nan
-        if not ward.still:
-            ward.movement.aim(self._now_s, ward.current, ward.target)
+            movement.capped_kib = math.nan
+        if ward.still:
+            movement.promise(now_s, ward.target)
+        else:
+            if not ward.part and not ward.starves:
+                movement.call_back(now_s, ward.current)
+            movement.aim(now_s, ward.current, ward.target)
+        if ward.starves:
+            self._healths[ward.name].lent = True
         return Step(
             guest=ward.name, from_kib=int(ward.current), target_kib=int(ward.target), asked_kib=int(ward.asked),
             reason=ward.reason,
@@ -244,8 +251,14 @@ class Governor:
 
     def _movement(self, name: str) -> Movement:
         if name not in self._movements:
-            self._movements[name] = Movement.trusted(self._trusted.get(name), self._now_s)
+            self._movements[name] = Movement.trusted(self._trusted.get(name), self._sight.now_s)
         return self._movements[name]
+
+
+def _spare_kib(view: HostView, wards: Iterable[Ward]) -> float:
+    """What Xen has free above its reserve, less what is promised and not yet taken."""
+    promised = view.promised_kib + sum(ward.taken - ward.current for ward in wards)
+    return view.free_kib - view.reserve_kib - promised
 
 
 def _grant(asking: Iterable[Ward], free_kib: float) -> None:

@@ -25,6 +25,13 @@ class Limits:
     """Of what the guest has; the larger of the two is the smallest step."""
     margin_kib: float = 16 * MIB
     """Available memory that a guest keeps, for what it comes to need between two samples; ours."""
+    margin_share: float = 0.0
+    """Of what the guest has; the larger of the two is what it keeps. None in trials, whose guests are small."""
+    take_kib_s: float = math.inf
+    """The most that is taken from a guest in a second. Trials show what policies do, and set none."""
+    blind_periods: float = 2.0
+    """A look that comes later than this after the one before says nothing about the time between; ours: one look may
+    be missed."""
     allow_swap: bool = False
     """Let a policy take memory that the guest needs, so that it swaps. Experiments do."""
     emergency_share: float = 0.10
@@ -34,6 +41,20 @@ class Limits:
     def stale_s(self) -> float:
         """Age in seconds above which a sample is no longer believed."""
         return self.period_s * self.stale_periods
+
+    @property
+    def blind_s(self) -> float:
+        """Between two looks longer than this nobody is watched."""
+        return self.period_s * self.blind_periods
+
+    @property
+    def take_kib(self) -> float:
+        """The most that is taken from a guest in a tick."""
+        return self.period_s * self.take_kib_s
+
+    def margin_of_kib(self, current: float) -> float:
+        """Available memory that a guest of this size keeps."""
+        return max(self.margin_kib, self.margin_share * current)
 
 
 def or_0(figure: float) -> float:
@@ -56,9 +77,15 @@ def bounds_kib(
     """
     if math.isnan(current) or not low <= high:
         return current, current
-    needed = 0.0 if limits.allow_swap else max(current, or_0(total)) - available + limits.margin_kib
-    least = float(math.ceil(max(low, current if math.isnan(needed) else min(needed, current))))
+    needed = 0.0 if limits.allow_swap else need_kib(current, total, available, limits)
+    least = float(math.ceil(max(low, needed)))
     return least, max(float(math.floor(high)), least)
+
+
+def need_kib(current: float, total: float, available: float, limits: Limits) -> float:
+    """What a guest needs to live, as long as it has that; all it has where its available memory is not known."""
+    needed = max(current, or_0(total)) - available + limits.margin_of_kib(current)
+    return current if math.isnan(needed) else min(needed, current)
 
 
 def fit(wanted: FloatArray, current: FloatArray, least: FloatArray, pool_kib: float) -> FloatArray:

@@ -20,23 +20,33 @@ class Ward:
     part: bool
     """It takes part: the policy decided about it."""
     current: float
+    told: float
+    """Where Xen has its balloon told to go."""
+    limit: float
+    """The most that Xen lets it have now."""
     asked: float
     """What the policy wants; what it has if the policy does not say."""
     available: float
     least: float
     most: float
     minimum: float
+    need: float
+    """What it needs to live, whether or not it may be made to swap: below that nothing is taken for an emergency."""
     band: float
     """The smallest step that is worth its balloon's work."""
+    pace: float
+    """The most that may be taken from it now."""
     stall: float
     emergency: float
     heading: float = math.nan
     """Where it is going, or where it is."""
     taken: float = math.nan
-    """What it has or has been promised."""
+    """The most that it has or has been promised."""
     stuck: bool = False
     lifted: bool = False
     """It was capped, and takes part again."""
+    recalled: float = 0.0
+    """What it was promised and has not taken, and is promised no more."""
     starves: bool = False
     wanted: float = math.nan
     moves: bool = False
@@ -66,11 +76,38 @@ class Ward:
         """What it is sent less than it is to have, since it ends above its target."""
         return max(self.movement.offset_kib, 0.0)
 
+    @property
+    def paced(self) -> float:
+        """What it is to have for now: it is made to give no faster than it may be."""
+        return max(self.wanted, self.current - self.pace)
+
     def settle(self) -> None:
         """What is wanted stands: say what the guest gives or asks for."""
-        self.moves = not self.stuck and abs(self.wanted - self.heading) >= self.band
-        self.gives = self.moves and self.wanted + self.over <= self.taken
-        self.asks = self.wanted + self.over - self.taken if self.moves and not self.gives else 0.0
+        far = abs(self.wanted - self.heading) >= self.band
+        worth = far and abs(self.paced - self.heading) >= min(self.band, self.pace) / 2
+        freed = self.lifted and self.wanted < self.current  # on its way, and its next target frees it of its cap
+        self.moves = not self.stuck and (worth or freed or self.recalled > 0)
+        self.gives = self.moves and self.paced + self.over <= self.taken
+        self.asks = self.paced + self.over - self.taken if self.moves and not self.gives else 0.0
+
+    def recall(self) -> None:
+        """Xen has less than was promised: take back what it has not taken yet.
+
+        What it is still to have beyond that it asks for anew, if it takes part. One that only rests below its target
+        would give more if it were sent what it has.
+        """
+        back = self.taken - self.current
+        if back <= 0 or self.stuck or (self.over and self.heading - self.current < self.band):
+            return
+        self.taken, self.recalled = self.current, back
+        if not self.part:
+            self.wanted = self.current
+        self.settle()
+
+    @property
+    def sent(self) -> bool:
+        """It is sent something whatever is free."""
+        return self.gives or self.still or self.recalled > 0
 
     @property
     def still(self) -> bool:
@@ -85,10 +122,10 @@ class Ward:
         if self.still:
             return max(self.current - self.under, 1.0)
         if self.gives:  # not below its minimum, in case it does not end above its target this time
-            return max(self.wanted + self.over - self.under, min(self.minimum, self.wanted))
+            return max(self.paced + self.over - self.under, min(self.minimum, self.paced))
         return self.taken + self.granted - self.under
 
-    def need(self) -> tuple[bool, float, float]:
+    def urgency(self) -> tuple[bool, float, float]:
         """Order among those that ask: the starving, the stalled, those that ask for most of what they have."""
         return not self.starves, -self.stall, -self.asks / max(self.current, 1.0)
 
@@ -99,6 +136,10 @@ class Ward:
                 self.say("on its way to {}", self.heading)
             elif self.wanted != self.current:
                 self.say("{} is too small a step", abs(self.wanted - self.current))
+        if self.recalled:
+            self.say("Xen has no longer free what it was promised: {} taken back", self.recalled)
+        if self.moves and self.paced > self.wanted:
+            self.say("at most {} are taken from it at a time", self.pace)
         if 0 < self.granted < self.asks:
             self.say("Xen has only {} of it free now", self.granted)
         elif self.asks > 0 and not self.granted:

@@ -19,6 +19,8 @@ from harness.simulator.behaviour import OBEDIENT, Manner, manner
 from harness.simulator.guest import BUFFERS_KIB, MIB, Guest
 from harness.view import HostView
 
+SLACK_KIB = 1024.0
+"""What a domain's maximum is above its target; libxl's LIBXL_MAXMEM_CONSTANT."""
 STEP_S = 2.0
 """The longest step of virtual time that is taken at once."""
 
@@ -100,6 +102,8 @@ class SimulatedHost:
             reserve_kib=experiment.reserve_mib * MIB,
             names=self._names,
             current_kib=np.round(np.array(there)),
+            target_kib=np.array([member.guest.target_kib if member.manner.there else math.nan for member in members]),
+            limit_kib=np.array([_limit_kib(member) if member.manner.there else math.nan for member in members]),
             min_kib=np.array([member.min_kib for member in members]),
             max_kib=np.array([member.guest.max_kib for member in members]),
             shares=np.array([member.shares for member in members]),
@@ -170,6 +174,11 @@ class SimulatedHost:
         fast = guest.machine.balloon_mib_s * MIB
         guest.balloon_kib_s = min(fast, now.slowest_kib_s)
         guest.least_kib = now.least_kib
+
+
+def _limit_kib(member: Member) -> float:
+    """What Xen lets a guest have: a little more than its target, as libxl sets it, or its cap."""
+    return min(member.guest.target_kib + SLACK_KIB, member.cap_kib)
 
 
 def _tell(member: Member, now_s: float) -> None:

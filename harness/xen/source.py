@@ -131,8 +131,11 @@ class XenSource:
             free_kib=free,
             reserve_kib=self._reserve_kib,
             promised_kib=promised,
+            xen_age_s=now_s - self._state_at_s,
             names=tuple(client.name for client in self._clients),
             current_kib=current,
+            target_kib=_column(UNKNOWN if domain is None else _known(domain.target_kib) for domain in domains),
+            limit_kib=_column(UNKNOWN if domain is None else _known(domain.max_kib) for domain in domains),
             min_kib=_column(term.min_kib for term in terms),
             max_kib=_column(_most(term, domain) for term, domain in zip(terms, domains, strict=True)),
             shares=_column(term.shares for term in terms),
@@ -189,7 +192,7 @@ class XenSource:
         """What is free for the guests, and how much of that is promised to domains that are not in the view.
 
         What is promised to the guests of the view is not counted: their targets are being decided anew, and the
-        governor, which sent the old ones, counts what of them is still under way.
+        governor, which sees the old ones, counts what of them is still under way.
         """
         xen_free = float(self._state.free_kib)
         free = min(xen_free, max(0.0, self._fence_kib - current_kib))
@@ -203,6 +206,10 @@ def _most(terms: Terms, domain: Domain | None) -> float:
     """What was promised, but never more than the domain was created for."""
     created = domain.static_max_kib if domain else None
     return terms.max_kib if created is None else min(terms.max_kib, created)
+
+
+def _known(figure: int | None) -> float:
+    return UNKNOWN if figure is None else figure
 
 
 def _column(values: Iterable[float]) -> FloatArray:
