@@ -1,7 +1,7 @@
 """Does a guest follow its targets? The speed of its balloon is learned; a guest that stands still is left alone.
 
-Where it is told to go is what Xen says, whoever told it; what we sent counts only until Xen has been seen again. An
-answer that was lost or came late, a target that somebody else set, and a new arbiter are then all the same thing.
+Where it is told to go is what Xen says, whoever told it; what we sent counts only until Xen is seen again. An answer
+that was lost or came late, a target that somebody else set, and a new arbiter are then all the same thing.
 
 What Xen counts of a PVH or HVM guest, and what its balloon counts, differ by a constant: it ends so far off every
 target. How far is learned, and it is sent that much less or more. A guest that rests near a target for another reason
@@ -47,9 +47,6 @@ class Movement:
     """The target that stands; NaN when there is none. Where Xen does not tell, the last that was sent."""
     held_kib: float = math.nan
     """Where Xen lets it go by itself: its target, but not above its limit; NaN: Xen does not say."""
-    sent_kib: float = math.nan
-    """A target that was sent since Xen was last seen; it may or may not have been set."""
-    sent_s: float = -math.inf
     arrived: bool = False
     offset_kib: float = 0.0
     """How far above its target it ends."""
@@ -92,28 +89,19 @@ class Movement:
         return current_kib if math.isnan(self.target_kib) else self.target_kib + self.offset_kib
 
     def promised_kib(self, current_kib: float) -> float:
-        """The most that it has or can come to have without another word: by Xen, and by what may be on its way."""
-        up_kib, most_kib = max(self.offset_kib, 0.0), current_kib
-        for told_kib in (self.target_kib, self.held_kib, self.sent_kib):
-            if told_kib + up_kib > most_kib:  # never so where it is not known
-                most_kib = told_kib + up_kib
-        return most_kib
+        """The most that it has or can come to have without another word."""
+        up_kib = max(self.offset_kib, 0.0)
+        return max(current_kib, self.target_kib + up_kib, self.held_kib + up_kib)  # NaN is never the larger
 
     def hear(self, seen_s: float, current_kib: float, target_kib: float, limit_kib: float, arrived_kib: float) -> None:
-        """Xen said this of its target and limit; NaN for what it does not say. What is news was somebody else's."""
-        if math.isnan(target_kib):
-            self.held_kib = math.nan
-            if not seen_s <= self.sent_s:
-                self.sent_kib = math.nan
-            return
+        """Xen says this of its target and limit; NaN for what it does not say. What is news was somebody else's."""
         self.held_kib = target_kib if math.isnan(limit_kib) else min(target_kib, max(limit_kib, current_kib))
-        if seen_s <= self.sent_s:
-            return  # it was before the last word of ours
-        self.sent_kib = math.nan
+        if math.isnan(target_kib):
+            return
         if not math.isnan(limit_kib):
             self.capped_kib = limit_kib if limit_kib <= target_kib else math.nan
         if not abs(self.held_kib - self.target_kib) < 1:
-            self._watch(seen_s, current_kib, self.held_kib)
+            self.aim(seen_s, current_kib, self.held_kib)
             self.arrived = abs(self.held_kib + self.offset_kib - current_kib) < arrived_kib
 
     def reach_kib(self, current_kib: float, least_kib: float, most_kib: float) -> tuple[float, float]:
@@ -122,20 +110,7 @@ class Movement:
         return least, max(most_kib + min(self.offset_kib, 0.0), least)
 
     def aim(self, now_s: float, current_kib: float, target_kib: float) -> None:
-        """A target is sent. A new target in the same direction does not restart the watch."""
-        self._watch(now_s, current_kib, target_kib)
-        self.promise(now_s, target_kib)
-
-    def promise(self, now_s: float, target_kib: float) -> None:
-        """A target is sent; until Xen is seen again nobody knows whether it was set."""
-        self.sent_kib, self.sent_s = target_kib, now_s
-
-    def call_back(self, now_s: float, current_kib: float) -> None:
-        """It is to give no more for now. If it has not begun to, that is not forgotten, or it could go on like that."""
-        if self.direction < 0 and not self.arrived and not math.isnan(self.target_kib):
-            self.owed_s, self.owed_at_kib = max(0.0, now_s - self.since_s), self.furthest_kib
-
-    def _watch(self, now_s: float, current_kib: float, target_kib: float) -> None:
+        """A target was sent. A new target in the same direction does not restart the watch."""
         direction = math.copysign(1.0, target_kib + self.offset_kib - current_kib)
         if math.isnan(self.target_kib) or self.arrived or direction != self.direction:
             self.direction, self.furthest_kib, self.since_s = direction, current_kib, now_s
@@ -144,6 +119,11 @@ class Movement:
                     self.since_s -= self.owed_s
                 self.owed_s = 0.0
         self.target_kib, self.arrived = target_kib, False
+
+    def call_back(self, now_s: float, current_kib: float) -> None:
+        """It is to give no more for now. If it has not begun to, that is not forgotten, or it could go on like that."""
+        if self.direction < 0 and not self.arrived and not math.isnan(self.target_kib):
+            self.owed_s, self.owed_at_kib = max(0.0, now_s - self.since_s), self.furthest_kib
 
     def forget_target(self) -> None:
         """It was sent nowhere after all, and not capped either."""

@@ -170,7 +170,8 @@ class Governor:
     def _watch(self, ward: Ward) -> None:
         """Rule 5: a guest that has now stood still for too long is left alone, and capped at what it has."""
         movement, seen_s = ward.movement, self._sight.seen_s
-        movement.hear(seen_s, ward.current, ward.told, ward.limit, ward.band)
+        if self._sight.anew:
+            movement.hear(seen_s, ward.current, ward.told, ward.limit, ward.band)
         cannot_give = movement.direction < 0 and ward.available <= self.limits.margin_kib
         ward.stuck = not movement.follows(seen_s, ward.current, ward.band, at_ease=not cannot_give)
         ward.heading = movement.heading_kib(ward.current)
@@ -208,6 +209,7 @@ class Governor:
     def _carry_out(self, view: HostView, wards: Sequence[Ward], held: dict[str, str]) -> Plan:
         """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move.
 
+        Where Xen was not seen anew, what was free may have been given out already.
         A cap is lifted by a target, if need be by one that changes nothing.
         """
         for ward in wards:
@@ -216,7 +218,7 @@ class Governor:
             for ward in wards:
                 ward.recall()
         asking = sorted((ward for ward in wards if ward.asks > 0), key=Ward.urgency)
-        _grant(asking, _spare_kib(view, wards))
+        _grant(asking, _spare_kib(view, wards) if self._sight.anew else 0.0)
         first, caps = [], {}
         for ward in wards:
             ward.conclude()
@@ -236,9 +238,7 @@ class Governor:
         movement, now_s = ward.movement, self._sight.now_s
         if not ward.stuck:
             movement.capped_kib = math.nan
-        if ward.still:
-            movement.promise(now_s, ward.target)
-        else:
+        if not ward.still:
             if not ward.part and not ward.starves:
                 movement.call_back(now_s, ward.current)
             movement.aim(now_s, ward.current, ward.target)

@@ -17,6 +17,8 @@ class Sight:
     now_s: float = math.nan
     seen_s: float = math.nan
     """When Xen said what is known now."""
+    anew: bool = True
+    """Xen was seen since the look before. If not, it may have done since what it was sent, or what others told it."""
     blind: bool = False
     """Until now nothing was seen for too long."""
     blind_from_s: float = math.nan
@@ -31,7 +33,9 @@ class Sight:
                 self.blind_from_s = self.seen_s
             self.blind_until_s = now_s
         seen_s = now_s - xen_age_s
-        self.seen_s = seen_s if not self.seen_s > seen_s else self.seen_s
+        self.anew = not (xen_age_s > 0 and seen_s <= self.seen_s)
+        if self.anew:
+            self.seen_s = seen_s
 
     def silence_s(self, age_s: float, period_s: float) -> float:
         """For how long a guest can be said to be silent whose last sample is so old.
