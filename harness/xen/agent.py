@@ -1,8 +1,8 @@
 """The hand of the arbiter in dom0, and its dead-man: what it does when the arbiter is no longer there.
 
-Not imported but sent: `XenHost` runs this text, after those of `tracer.py` and `brake.py`, with dom0's own Python over
-one SSH channel, so it uses nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One
-JSON object per line in, one per line out:
+Not imported but sent: `XenHost` runs this text, after those that it imports, with dom0's own Python over one SSH
+channel, so it uses nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON
+object per line in, one per line out:
 
     {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
     {"op": "lease", "seconds": s, "safe_kib": {…}}  {}; what is not given stays as it is
@@ -24,13 +24,15 @@ cannot be done.
 
 **The dead-man.** With the first `set` a lease begins, since from then on there is something to undo; every `set` and
 `lease` renews it, and `restore` ends it. When it runs out, when the input ends, or on SIGHUP or
-SIGTERM, the agent sets the safe targets itself and ends. It ends then too, rather than wait, because whoever comes next
+SIGTERM, the agent sets the safe targets itself, tries until they are set (deadman.py), and ends. A target that is above
+what its domain can have is cut to that. It ends then too, rather than wait, because whoever comes next
 must find the place free: a controller that was only stopped, or cut off, starts a new agent and sees in its first
 `state` what became of the host. A new agent in the middle of things is told so by `"begin": true` in `lease`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import importlib
@@ -49,6 +51,7 @@ from typing import Any
 
 from harness.xen.brake import LONGEST_S as LONGEST_HOLD_S
 from harness.xen.brake import Brake, BrakeError
+from harness.xen.deadman import set_all
 from harness.xen.tracer import TraceError, Tracer
 
 LOCK = Path("/run/ballast-agent.lock")
@@ -76,6 +79,10 @@ OPS = ("state", "lease", "set", "restore", "trace", "until", "hold", "bye")
 
 class RefusedError(Exception):
     """A request that cannot be met; the message is the answer."""
+
+
+class NeverError(RefusedError):
+    """One that cannot be met later either."""
 
 
 class Bindings:
@@ -243,9 +250,12 @@ class Agent:
     def _signed(self, number: Any, said: Facts) -> Facts:  # noqa: ANN401  # as it came
         return {**({} if number is None else {"id": number}), "mono_s": self._clock(), **said}
 
-    def make_safe(self) -> Facts:
-        """Set the safe targets, those that shrink first. Returns what was set and what could not be."""
-        return self._each(self.safe_kib, self._aim)
+    def make_safe(self, targets_kib: Mapping[str, int]) -> tuple[Facts, set[str]]:
+        """Set safe targets, those that shrink first. Returns what was set and what was not, and who never can have it.
+
+        One that is above what its domain can have is cut to that, and told.
+        """
+        return self._each(targets_kib, self._aim_safe)
 
     def _state(self, request: Facts) -> Facts:
         total_kib, free_kib = self._xen.memory_kib()
@@ -266,10 +276,10 @@ class Agent:
     def _set(self, request: Facts) -> Facts:
         targets_kib, caps_kib = _sizes(request, "targets_kib"), _sizes({"caps_kib": {}} | request, "caps_kib")
         self._renew()
-        said = self._each(
+        said, _ = self._each(
             targets_kib, lambda domain, kib: self._aim(domain, kib, caps_kib.get(domain["name"], LARGEST_KIB))
         )
-        capped = self._each(caps_kib, lambda domain, kib: self._xen.cap(domain["domid"], kib))
+        capped, _ = self._each(caps_kib, lambda domain, kib: self._xen.cap(domain["domid"], kib))
         uncapped = {name: f"not capped: {reason}" for name, reason in capped["failed"].items()}
         return {"applied_kib": said["applied_kib"], "failed": uncapped | said["failed"]}
 
@@ -284,7 +294,7 @@ class Agent:
         return {}
 
     def _restore(self, request: Facts) -> Facts:
-        said = self.make_safe()
+        said, _ = self.make_safe(self.safe_kib)
         self.lease_ends_s = None
         return said
 
@@ -315,21 +325,26 @@ class Agent:
     def _renew(self) -> None:
         self.lease_ends_s = self._clock() + self._lease_s
 
-    def _each(self, sizes_kib: Mapping[str, int], act: Callable[[Facts, int], None]) -> Facts:
-        """Do it for each domain in the order given, but those that shrink first; one that fails stops no other."""
+    def _each(self, sizes_kib: Mapping[str, int], act: Callable[[Facts, int], None]) -> tuple[Facts, set[str]]:
+        """Do it for each domain in the order given, but those that shrink first; one that fails stops no other.
+
+        Returns the answer, and for whom it need not be tried again.
+        """
         there = {domain["name"]: domain for domain in self._xen.domains()}
-        applied, failed = {}, {}
+        applied, failed, never = {}, {}, set()
         for name in sorted(sizes_kib, key=lambda name: name in there and sizes_kib[name] > there[name]["current_kib"]):
             try:
                 if name not in there:
-                    raise RefusedError("no such domain runs")
+                    raise NeverError("no such domain runs")
                 if there[name]["domid"] == 0:
-                    raise RefusedError("dom0 keeps what it has")
+                    raise NeverError("dom0 keeps what it has")
                 act(there[name], sizes_kib[name])
                 applied[name] = sizes_kib[name]
             except Exception as error:  # noqa: BLE001  # as above
                 failed[name] = str(error) or type(error).__name__
-        return {"applied_kib": applied, "failed": failed}
+                if isinstance(error, NeverError):
+                    never.add(name)
+        return {"applied_kib": applied, "failed": failed}, never
 
     def _aim(self, domain: Facts, kib: int, cap_kib: int = LARGEST_KIB) -> None:
         domid = domain["domid"]
@@ -338,6 +353,13 @@ class Agent:
         if most_kib is not None and kib - video_kib > most_kib:
             raise RefusedError(f"{kib} KiB is above the {most_kib} KiB (maxmem) that it was created with")
         self._xen.aim(domain, kib, video_kib, cap_kib)
+
+    def _aim_safe(self, domain: Facts, kib: int) -> None:
+        created_kib = self._figure(domain["domid"], "memory/static-max")
+        most_kib = kib if created_kib is None else created_kib + self._video_kib(domain["domid"])
+        self._aim(domain, min(kib, most_kib))
+        if kib > most_kib:
+            raise NeverError(f"{kib} KiB is above the {most_kib} KiB (maxmem) that it can have, and has been told to")
 
     def _video_kib(self, domid: int) -> int:
         """Stays the same as long as the domain lives; Xen gives no domid twice before 32,752 others."""
@@ -445,15 +467,19 @@ def _stay_in_memory() -> None:
 def log(text: str) -> None:
     """To the log in dom0, and to the controller if there is one."""
     line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} [{os.getpid()}] {text}\n".encode()
+    with contextlib.suppress(OSError):  # there is no room left in /run; nothing more may come of that
+        _append(line)
+    with contextlib.suppress(OSError):  # the controller's end is closed; the file has it
+        os.write(2, line)
+
+
+def _append(line: bytes) -> None:
     mode = os.O_TRUNC if LOG.exists() and LOG.stat().st_size > LOG_BYTES else os.O_APPEND
-    for fd, close in ((os.open(LOG, os.O_WRONLY | os.O_CREAT | mode | os.O_NOFOLLOW, 0o600), True), (2, False)):
-        try:
-            os.write(fd, line)
-        except OSError:
-            pass  # the controller's end is closed; the file has it
-        finally:
-            if close:
-                os.close(fd)
+    fd = os.open(LOG, os.O_WRONLY | os.O_CREAT | mode | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)
 
 
 def _lock() -> None:
@@ -494,8 +520,10 @@ def main() -> None:
     finally:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        said = "nothing to undo" if agent.lease_ends_s is None else f"safe targets: {json.dumps(agent.make_safe())}"
-        log(f"{reason}; {said}")
+        if agent.lease_ends_s is None:
+            log(f"{reason}; nothing to undo")
+        else:
+            set_all(agent.make_safe, agent.safe_kib, lambda text: log(f"{reason}; safe targets: {text}"))
         agent.brake.take_off()
         try:
             agent.tracer.close()

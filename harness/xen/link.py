@@ -16,7 +16,7 @@ from harness.xen.agent import BUSY, LOG, UNLED
 from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 
-SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "agent"))
+SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "deadman", "agent"))
 LONGEST_ANSWER = 1 << 24
 NUDGE_S = 1.0
 """Of the controller's time, without an answer from a machine that may stand still."""

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.xen import agent as agent_module
 from harness.xen.agent import BUSY, LARGEST_KIB, LEASE_OUT, SLACK_KIB, UNLED, Agent, Bindings, serve
+from harness.xen.deadman import set_all
 
 SAFE = {"g1": 300_000, "g2": 300_000}
 
@@ -249,6 +251,83 @@ def test_it_serves_until_the_lease_runs_out() -> None:
         os.close(fd)
 
 
+class Restless(FakeXen):
+    """One whose calls fail so many times: to tell of its domains, and to set the target of the second."""
+
+    def __init__(self, blind: int = 0, deaf: int = 0) -> None:
+        super().__init__()
+        self.blind, self.deaf = blind, deaf
+
+    def domains(self) -> Iterator[dict[str, Any]]:
+        self.blind -= 1
+        if self.blind >= 0:
+            raise OSError("a transient error of Xen")
+        return super().domains()
+
+    def aim(self, domain: Mapping[str, Any], kib: int, video_kib: int, most_kib: int) -> None:
+        if domain["name"] == "g2":
+            self.deaf -= 1
+            if self.deaf >= 0:
+                raise OSError("the second is not to be had now")
+        super().aim(domain, kib, video_kib, most_kib)
+
+
+def made_safe(xen: FakeXen, safe_kib: Mapping[str, int] = SAFE) -> tuple[dict[str, str], list[str], list[float]]:
+    """Set safe targets as the agent does at its end. Returns who is left, what was logged, and when."""
+    now_s, logged, times = [0.0], [], []
+
+    def log(text: str) -> None:
+        logged.append(text)
+        times.append(now_s[0])
+
+    def sleep(seconds: float) -> None:
+        now_s[0] += seconds
+
+    agent = Agent(xen)  # type: ignore[arg-type]
+    return set_all(agent.make_safe, safe_kib, log, lambda: now_s[0], sleep), logged, times
+
+
+@pytest.mark.parametrize("blind", [1, 5, 11])
+def test_a_transient_error_of_xen_does_not_keep_the_safe_targets_from_being_set(blind: int) -> None:
+    xen = Restless(blind=blind)
+    failed, logged, _ = made_safe(xen)
+    assert failed == {}
+    assert xen.sent == [(1, 300_000), (2, 300_000)]
+    assert logged[0] == f"to be set: {json.dumps(SAFE)}"
+    assert "a transient error" in logged[1]
+    assert json.loads(logged[-1])["applied_kib"] == SAFE
+
+
+def test_one_domain_that_cannot_be_set_does_not_keep_the_others_from_theirs_and_is_tried_again() -> None:
+    xen = Restless(deaf=4)
+    failed, _, times = made_safe(xen)
+    assert failed == {}
+    assert xen.sent == [(1, 300_000), (2, 300_000)], "the first at once, and only once"
+    assert np.diff(times)[1:].tolist() == [0.5, 1, 2, 4], "with growing pauses"
+
+
+def test_safe_targets_are_tried_for_more_than_a_minute_and_then_it_is_said_whose_are_not_set() -> None:
+    failed, logged, times = made_safe(Restless(deaf=10**6))
+    assert failed == {"g2": "the second is not to be had now"}
+    assert 60 <= times[-1] <= 100
+    assert logged[-1].startswith("given up: ")
+
+
+def test_a_safe_target_above_what_the_domain_can_have_is_cut_to_that_and_told() -> None:
+    xen = FakeXen()
+    failed, logged, times = made_safe(xen, {"g1": 900_000, "g2": 300_000})
+    assert xen.sent == [(2, 300_000), (1, 800_000)]
+    assert "above the 800000 KiB" in failed["g1"]
+    assert times[-1] == 0, "which is not tried again"
+    assert logged[-1].startswith("not as wanted: ")
+
+
+def test_a_domain_that_is_gone_holds_nobody_up() -> None:
+    failed, _, times = made_safe(FakeXen(), {"gone": 300_000, **SAFE})
+    assert failed == {"gone": "no such domain runs"}
+    assert times[-1] == 0
+
+
 DRIVER = """
 import os, sys
 from pathlib import Path
@@ -256,6 +335,11 @@ sys.path[:0] = [{tests!r}, {root!r}]
 from harness.xen import agent
 from tests.unit.test_xen_agent import FakeXen
 class Bindings(FakeXen):
+    def domains(self):
+        if Path({broken!r}).exists():
+            Path({broken!r}).unlink()
+            raise OSError("transient")
+        return super().domains()
     def aim(self, domain, kib, video_kib, most_kib):
         super().aim(domain, kib, video_kib, most_kib)
         with open({sent!r}, "a") as sent:
@@ -270,9 +354,12 @@ class Process:
     """The agent as a process of its own, as in dom0, with no Xen under it."""
 
     def __init__(self, folder: Path) -> None:
-        self.log, self.sent = folder / "log", folder / "sent"
+        self.log, self.sent, self.broken = folder / "log", folder / "sent", folder / "broken"
         root = str(Path(agent_module.__file__).parents[2])
-        code = DRIVER.format(tests=root, root=root, lock=str(folder / "lock"), log=str(self.log), sent=str(self.sent))
+        code = DRIVER.format(
+            tests=root, root=root, lock=str(folder / "lock"), log=str(self.log), sent=str(self.sent),
+            broken=str(self.broken),
+        )  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -316,6 +403,27 @@ def test_when_the_controller_is_gone_the_safe_targets_are_set(tmp_path: Path) ->
     assert agent.end(hang_up=True) == 0
     assert agent.targets() == RESTORED
     assert "the controller is gone" in agent.log.read_text()
+
+
+def test_the_agent_outlives_an_error_of_xen_in_its_last_moments_and_logs_before_and_after(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    agent.set_aside()
+    agent.broken.touch()
+    assert agent.end(hang_up=True) == 0
+    assert agent.targets() == RESTORED
+    before, failed, after = agent.log.read_text().splitlines()[-3:]
+    assert f"the controller is gone; safe targets: to be set: {json.dumps(SAFE)}" in before
+    assert "transient" in failed
+    assert json.dumps({"applied_kib": SAFE, "failed": {}}) in after
+
+
+def test_a_log_that_cannot_be_written_keeps_no_target_from_being_set(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    agent.set_aside()
+    agent.log.unlink(missing_ok=True)
+    agent.log.mkdir()
+    assert agent.end(hang_up=True) == 0
+    assert agent.targets() == RESTORED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
