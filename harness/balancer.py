@@ -31,8 +31,12 @@ class Tick:
     """Seconds of the machine that the arbiter runs on: `collect_s`, `decide_s`, `apply_s`."""
 
 
-def tick(source: Source, host: Host, policy: Policy, governor: Governor) -> Tick:
-    """See, decide, make safe, carry out."""
+Safe = Callable[[HostView], Mapping[str, int]]
+"""From a view to the safe targets (guest → KiB) that dom0 is to set if this is the last word of the arbiter."""
+
+
+def tick(source: Source, host: Host, policy: Policy, governor: Governor, safe: Safe | None = None) -> Tick:
+    """See, decide, make safe, carry out. Without `safe` the safe targets stay what they are."""
     started = time.perf_counter()
     view = source.view()
     seen = time.perf_counter()
@@ -40,7 +44,10 @@ def tick(source: Source, host: Host, policy: Policy, governor: Governor) -> Tick
     allocation = policy.decide(fresh)
     plan = governor.plan(view, allocation)
     decided = time.perf_counter()
-    host.renew_lease()
+    if safe is None:
+        host.renew_lease()
+    else:
+        host.renew_lease(safe(view))
     outcome = host.apply(plan)
     governor.failed(outcome.failed)
     applied = time.perf_counter()
@@ -64,13 +71,14 @@ def balance(
     period_s: float,
     record: Callable[[Tick], None],
     go_on: Callable[[], bool],
+    safe: Safe | None = None,
 ) -> None:
     """Tick every `period_s` while `go_on()`; ticks that were missed are left out, not made up for."""
     policy.reset()
     governor.reset()
     next_s = clock.now_s()
     while go_on():
-        record(tick(source, host, policy, governor))
+        record(tick(source, host, policy, governor, safe))
         now_s = clock.now_s()
         next_s += period_s
         if next_s < now_s:

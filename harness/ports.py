@@ -38,8 +38,8 @@ class Host(Protocol):
         """Set the targets of a plan, in its order, and its caps."""
         ...
 
-    def renew_lease(self) -> None:
-        """Tell the dead-man that the arbiter lives."""
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None) -> None:
+        """Tell the dead-man that the arbiter lives, and what the safe targets are from now on; None: as before."""
         ...
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:

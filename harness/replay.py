@@ -79,7 +79,7 @@ class Recording:
             failed={guest: why for guest, why in outcomes.items() if why is not None},
         )
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None) -> None:
         """There is nothing to undo."""
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:

@@ -21,6 +21,7 @@ from harness.balancer import Tick
 from harness.cli.show import AllowSwapOption, SetOption, parameters
 from harness.experiment import site
 from harness.experiment.config import Experiment
+from harness.experiment.connection import KIB_PER_MIB, initial_kib
 from harness.experiment.document import ConfigError
 from harness.experiment.files import find, load_experiment
 from harness.governor import Limits, Trust
@@ -29,6 +30,7 @@ from harness.progress import playbook
 from harness.progress.playbook import Kind, Line
 from harness.records import Stamp
 from harness.service import arbiter
+from harness.service.fallback import Hold
 from harness.service.trust import TrustFile
 
 MAIN = "run-experiment.yml"
@@ -135,6 +137,18 @@ def balance(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="decide, but send nothing to any guest")] = False,
     allow_swap: AllowSwapOption = False,
+    fallback: Annotated[
+        str, typer.Option(help="the policy that decides while the other one fails; hold: everybody keeps what he has")
+    ] = Hold.name,
+    take_mib_s: Annotated[
+        float, typer.Option(min=0.1, help="the most that is taken from a guest, in MiB a second; inf: no limit")
+    ] = arbiter.TAKE_MIB_S,
+    margin_percent: Annotated[
+        float, typer.Option(min=0, max=90, help="of a guest: stays available in it")
+    ] = arbiter.MARGIN_PERCENT,
+    margin_mib: Annotated[
+        float, typer.Option(min=0, help="what stays available in a guest, where that is more")
+    ] = arbiter.MARGIN_MIB,
     out: Annotated[
         Path | None, typer.Option(help="append a JSON line a tick; default: stdout, unless that is a terminal")
     ] = None,
@@ -142,15 +156,21 @@ def balance(
         Path | None, typer.Option(help="file that keeps, for the next start, which guests did not follow their targets")
     ] = None,
 ) -> None:
-    """Balance the guests of a live host until Ctrl-C or SIGTERM; then they go back to the initial split.
+    """Balance the guests of a live host until Ctrl-C or SIGTERM; then they keep what they have.
 
+    Whoever starts next takes over from there. If the arbiter dies instead, dom0 leaves them with what they have too,
+    and gives none less than it used when it was last seen. `ballast restore` gives them the initial split.
     Guests, bounds, pool and period are the experiment's; its workloads and policies are not used. A line is what
     decisions.jsonl has, with what the shadows want under "shadow".
     """
     wanted = load_experiment(experiment).at()
     chosen = policies.make(policy, parameters(settings))
     shadows = {name: policies.make(name) for name in shadow or ()}
-    limits = Limits(period_s=wanted.period_s, allow_swap=allow_swap)
+    instead = None if fallback == Hold.name else policies.make(fallback)
+    limits = Limits(
+        period_s=wanted.period_s, allow_swap=allow_swap, take_kib_s=take_mib_s * KIB_PER_MIB,
+        margin_share=margin_percent / 100, margin_kib=margin_mib * KIB_PER_MIB,
+    )  # fmt: skip
     where = _site(wanted, inventory)
     clock = where.clock()
     known, keep = ({}, _keep_nothing) if trust is None or dry_run else _remembered(trust)
@@ -173,10 +193,12 @@ def balance(
             arbiter.serve(
                 source, acting, chosen, shadows=shadows, limits=limits, clock=clock, record=record,
                 stopped=lambda: bool(stop), events=_tell, trust=known, keep=keep,
+                fallback=instead, initial_kib=initial_kib(wanted),
             )  # fmt: skip
         except KeyboardInterrupt:
             return  # while it connected: nothing was set
-    print("stopped" if dry_run else "stopped; the guests go back to the initial split", file=sys.stderr)
+    end = "stopped" if dry_run else "stopped; the guests keep what they have (ballast restore: the initial split)"
+    print(end, file=sys.stderr)
 
 
 @app.command()

@@ -19,6 +19,8 @@ from harness.governor import Governor, Limits, Plan, Trust
 from harness.policies import Policy
 from harness.ports import Clock, Host, Outcome, Source
 from harness.records import Stamp, TrialKey, decision_record, tick_record
+from harness.service.fallback import Hold, Steadfast
+from harness.service.safe import safe_kib
 from harness.service.shadows import Shadows
 from harness.xen.client import Events, no_events
 from harness.xen.host import XenHost
@@ -28,6 +30,13 @@ FIRST_SAMPLE_S = 30.0
 """A guest that has said nothing by then is balanced from when it does."""
 SETTLE_S = 60.0
 """For the guests to reach the initial split."""
+TAKE_MIB_S = 16.0
+"""The most that is taken from a guest in a second, unless said otherwise. In the two periods until it is seen how a
+guest fares that is then no more than its margin, from 1.3 GiB on; and should all of it have to be written to swap, a
+sixth of what an ordinary disk can (`disk_mib_s` of the simulator). A GiB in a minute is fast enough to follow a day."""
+MARGIN_PERCENT = 5.0
+"""Of what a guest has, available in it: what the lab's guests of 350 MiB keep with their 16 MiB."""
+MARGIN_MIB = Limits().margin_kib / KIB_PER_MIB
 NAP_S = 0.2
 """How long a request to stop may go unnoticed."""
 NOT_SENT = "dry run: not sent"
@@ -51,7 +60,7 @@ class DryHost:
             applied_kib={}, failed=dict.fromkeys([*(step.guest for step in plan.steps), *plan.caps_kib], NOT_SENT)
         )
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None) -> None:
         """There is nothing to undo."""
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:
@@ -92,12 +101,16 @@ def serve(
     events: Events = no_events,
     trust: Mapping[str, Trust] | None = None,
     keep: Keep = lambda *_: None,
+    fallback: Policy | None = None,
+    initial_kib: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Balance until `stopped()`. Every tick is recorded as in decisions.jsonl, with what the shadows want.
 
-    `trust` is what was known before of how guests follow, `keep` is told what is known now.
+    `trust` is what was known before of how guests follow, `keep` is told what is known now. `fallback` decides while
+    the policy cannot; None: everybody keeps what he has then. Whatever ends this, the guests keep what they have, or
+    get what they use (`safe_kib`); one that is away then is to have what `initial_kib` says.
     """
-    governor = Governor(limits, trust)
+    governor, deciding = Governor(limits, trust), Steadfast(policy, fallback or Hold(), events)
     watching = Shadows(shadows, events)
     began = Stamp.at(clock.now_s())
     key = TrialKey(
@@ -110,15 +123,15 @@ def serve(
         ticks += 1
         now = Stamp.at(clock.now_s())
         when = {"tick": ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": round(now.mono_s - began.mono_s, 3)}
-        decision = decision_record(policy, tick.names, tick.allocation)
+        decision = decision_record(deciding.decided, tick.names, tick.allocation)
         line = tick_record(tick.view, decision, tick.plan, tick.outcome, tick.timing)
         record(key.columns() | when | line | {"shadow": watching.decisions(tick)}, tick)
         keep(governor.trust(), False)
 
     try:
         balance(
-            source, host, policy, governor, clock=StoppableClock(clock, stopped), period_s=limits.period_s,
-            record=note, go_on=lambda: not stopped(),
+            source, host, deciding, governor, clock=StoppableClock(clock, stopped), period_s=limits.period_s,
+            record=note, go_on=lambda: not stopped(), safe=lambda view: safe_kib(view, limits, initial_kib),
         )  # fmt: skip
     finally:
         keep(governor.trust(), True)

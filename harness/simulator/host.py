@@ -127,7 +127,7 @@ class SimulatedHost:
         applied = {step.guest: step.target_kib for step in plan.steps if step.guest not in failed}
         return Outcome(applied_kib=applied, failed=failed)
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None) -> None:
         """There is no dead-man: nothing here dies."""
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:

@@ -169,14 +169,17 @@ class XenHost:
                 self._ask({"op": "hold"})
             self._stepper = None
 
-    def renew_lease(self, lease_s: float | None = None) -> None:
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None, *, lease_s: float | None = None) -> None:
         """Tell dom0 that the arbiter lives; `lease_s` is how long it may be silent from now on.
 
-        When dom0 cannot be told, the lease runs out, as it should; no error.
+        `safe_kib` are the safe targets from now on, also those that a new agent begins with. When dom0 cannot be told,
+        the lease runs out, as it should; no error.
         """
         self._lease_s = lease_s or self._lease_s
+        if safe_kib is not None:
+            self._safe_kib = dict(safe_kib)
         try:
-            self._ask({"op": "lease", "seconds": self._lease_s})
+            self._ask({"op": "lease", "seconds": self._lease_s} if safe_kib is None else self._lease())
         except HostError:
             return
 

@@ -71,7 +71,7 @@ class World:
                 self._target[NAMES.index(guest)] = kib
         return Outcome(applied_kib={guest: kib for guest, kib in targets.items() if guest not in failed}, failed=failed)
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None) -> None:
         """Nobody watches."""
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -19,7 +20,8 @@ from harness.cli.live import app
 from harness.clocks import SystemClock
 from harness.experiment.files import load_experiment
 from harness.governor import Limits, Plan
-from harness.policies import make
+from harness.policies import Allocation, make
+from harness.policies.equal import Equal
 from harness.ports import Outcome
 from harness.service import arbiter
 from harness.view import HostView
@@ -33,6 +35,7 @@ class World:
         self.size_mib, self.views, self.left, self.stop = list(size_mib), views, views, stop
         self.applied: list[Mapping[str, int]] = []
         self.leases = 0
+        self.safe_kib: Mapping[str, int] = {}
         self.safe = False
 
     def view(self) -> HostView:
@@ -48,8 +51,9 @@ class World:
             self.size_mib[i] = targets.get(name, self.size_mib[i] * MIB) / MIB
         return Outcome(applied_kib=targets, failed={})
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, safe_kib: Mapping[str, int] | None = None) -> None:
         self.leases += 1
+        self.safe_kib = safe_kib or {}
 
     def restore(self, targets_kib: Mapping[str, int]) -> None:
         raise AssertionError("the service leaves this to the one who holds the connection")
@@ -118,7 +122,20 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def balance(monkeypatch: pytest.MonkeyPatch, world: World, *words: str) -> Result:
+class InstantClock:
+    """One on which waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.time_s = 0.0
+
+    def now_s(self) -> float:
+        return self.time_s
+
+    def sleep_until(self, t_s: float) -> None:
+        self.time_s = max(self.time_s, t_s)
+
+
+def balance(monkeypatch: pytest.MonkeyPatch, world: World, *words: str, period_s: float = 2.0) -> Result:
     """`ballast balance quick`, connected to a world instead of machines."""
 
     @contextmanager
@@ -129,22 +146,23 @@ def balance(monkeypatch: pytest.MonkeyPatch, world: World, *words: str) -> Resul
             world.safe = True
 
     monkeypatch.setattr(arbiter, "connected", connected)
-    monkeypatch.setattr(live, "_site", lambda *_: SimpleNamespace(clock=SystemClock))
-    quick = load_experiment("quick").model_copy(update={"period_s": 0.01})
+    monkeypatch.setattr(live, "_site", lambda *_: SimpleNamespace(clock=InstantClock))
+    quick = load_experiment("quick").model_copy(update={"period_s": period_s})
     monkeypatch.setattr(live, "load_experiment", lambda _: quick)
     return CliRunner().invoke(app, ["balance", "quick", "--policy", "equal", *words])
 
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_tick_sets_the_safe_targets_and_is_no_failure(
+def test_a_signal_ends_the_tick_leaves_the_guests_what_they_have_and_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     world = World(3, stop=number)
-    done = balance(monkeypatch, world, "--allow-swap")
+    done = balance(monkeypatch, world, "--allow-swap", "--take-mib-s", "inf")
     assert (done.exit_code, world.safe) == (0, True)
     assert len(done.stdout.splitlines()) == len(world.applied) == 3
-    assert "initial split" in done.stderr
+    assert "keep what they have" in done.stderr
+    assert world.safe_kib == {"g1": 300 * MIB, "g2": 300 * MIB}, "what dom0 sets then: where they are by now"
 
 
 @pytest.mark.usefixtures("handlers")
@@ -159,11 +177,11 @@ def test_lines_are_appended_to_the_file_that_is_given(monkeypatch: pytest.Monkey
 
 
 class Stuck(World):
-    """The same, but nobody moves; each tick takes 6 s."""
+    """The same, but nobody moves; the ticks are 2 s apart."""
 
     def view(self) -> HostView:
         view = super().view()
-        return replace(view, time_s=6 * view.time_s)
+        return replace(view, time_s=2 * view.time_s)
 
     def apply(self, plan: Plan) -> Outcome:
         self.caps = dict(plan.caps_kib)
@@ -173,7 +191,7 @@ class Stuck(World):
 @pytest.mark.usefixtures("handlers")
 def test_who_did_not_follow_is_still_known_after_a_restart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     remembering = ("--trust", str(tmp_path / "trust.json"), "--allow-swap", "--out", str(tmp_path / "lines.jsonl"))
-    balance(monkeypatch, Stuck(2, stop=signal.SIGTERM), *remembering)
+    balance(monkeypatch, Stuck(4, stop=signal.SIGTERM), *remembering)
     assert json.loads((tmp_path / "trust.json").read_text())["guests"]["g1"]["strikes"] == 1
     again = Stuck(1, stop=signal.SIGTERM)
     done = balance(monkeypatch, again, *remembering)
@@ -200,6 +218,50 @@ def test_a_dry_run_remembers_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     done = balance(monkeypatch, World(2, stop=signal.SIGTERM), "--dry-run", "--trust", str(tmp_path / "trust.json"))
     assert done.exit_code == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("words", "taken_mib"), [((), 32), (("--take-mib-s", "4"), 8), (("--take-mib-s", "inf"), 100)])
+def test_memory_is_taken_gently_unless_it_is_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, words: Sequence[str], taken_mib: float
+) -> None:
+    world = World(1, stop=signal.SIGTERM)
+    balance(monkeypatch, world, "--allow-swap", *words)
+    assert world.applied == [{"g1": (400 - taken_mib) * MIB}]
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("words", "least_mib"), [((), 375), (("--margin-percent", "0", "--margin-mib", "40"), 395)])
+def test_a_guest_keeps_a_margin_that_can_be_set(
+    monkeypatch: pytest.MonkeyPatch, words: Sequence[str], least_mib: float
+) -> None:
+    world = World(1, stop=signal.SIGTERM)
+    view = world.view
+    monkeypatch.setattr(world, "view", lambda: replace(view(), mem_available_kib=np.array([45.0, 150]) * MIB))
+    balance(monkeypatch, world, *words)
+    assert world.applied == [{"g1": least_mib * MIB}]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_policy_that_raises_does_not_end_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def decide(*_: object) -> Allocation:
+        raise ZeroDivisionError("a\x1b[31m bad\nday")
+
+    monkeypatch.setattr(Equal, "decide", decide)
+    out = tmp_path / "lines.jsonl"
+    for words, decided in (((), "hold"), (("--fallback", "static"), "static")):
+        world = World(4, stop=signal.SIGTERM)
+        done = balance(monkeypatch, world, "--out", str(out), *words)
+        assert done.exit_code == 0
+        assert "policy_failed equal: ZeroDivisionError: a\N{REPLACEMENT CHARACTER}[31m bad day" in done.stderr
+        assert f"{decided} decides; tried again in 10 s" in done.stderr
+        line = json.loads(out.read_text().splitlines()[-1])
+        assert (line["policy"], line["decision"]["policy"], line["tick"]) == ("equal", decided, 4)
+        assert world.size_mib == [400, 200]
+
+
+def test_an_unknown_fallback_is_bad_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "nobody" in str(balance(monkeypatch, World(1), "--fallback", "nobody").exception)
 
 
 @pytest.mark.usefixtures("handlers")

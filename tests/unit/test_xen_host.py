@@ -9,16 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from harness.governor import Plan, Step
+from harness.governor import Governor, Plan, Step
+from harness.policies.base import Allocation
+from harness.view import HostView
 from harness.xen import host as host_module
 from harness.xen.agent import Agent
 from harness.xen.host import HostError, XenHost
 from harness.xen.link import LinkError, NoAnswerError
 from harness.xen.machine import Machine
+from harness.xen.source import Terms, XenSource
 from harness.xen.ssh import ConnectionFailed
 from tests.unit.test_xen_agent import FakeXen
+from tests.unit.test_xen_source import FakeClient
 
 SAFE = {"web": 300_000, "db": 300_000}
 
@@ -43,6 +48,8 @@ class FakeLink:
         if not type(self).reachable:
             raise ConnectionFailed("dom0 is away")
         self.agent, self.cut, self.silent, self.closed = Agent(type(self).xen), False, False, False  # type: ignore[arg-type]
+        self.late: list[bytes] | None = None
+        """What was asked while dom0 stands still: it is done when that goes on, and nobody waits for the answer."""
         self.made.append(self)
 
     def ask(self, request: Mapping[str, Any], _: float, stepper: object = None) -> dict[str, Any]:
@@ -50,7 +57,15 @@ class FakeLink:
             raise LinkError("it was cut")
         if self.silent:
             raise NoAnswerError("it is silent")
+        if self.late is not None:
+            self.late.append(json.dumps(request).encode())
+            raise NoAnswerError("it is late")
         return json.loads(json.dumps(self.agent.answer(json.dumps(request).encode())))  # type: ignore[no-any-return]
+
+    def goes_on(self) -> None:
+        for line in self.late or ():
+            self.agent.answer(line)
+        self.late = None
 
     def wait_for_end(self, timeout_s: float) -> None:
         pass
@@ -114,6 +129,61 @@ def test_an_empty_plan_asks_nothing_and_begins_no_lease(host: XenHost, links: ty
 
 def test_the_agent_knows_the_safe_targets_before_anything_is_set(host: XenHost, links: type[FakeLink]) -> None:
     assert links.made[0].agent.safe_kib == {"g1": 300_000, "g2": 300_000}
+
+
+def test_the_lease_carries_the_safe_targets_of_now_and_a_new_agent_begins_with_them(
+    host: XenHost, links: type[FakeLink]
+) -> None:
+    host.apply(plan(web=200_000))
+    host.renew_lease({"web": 310_000, "db": 290_000})
+    assert links.made[0].agent.safe_kib == {"g1": 310_000, "g2": 290_000}
+    host.renew_lease()
+    assert links.made[0].agent.safe_kib == {"g1": 310_000, "g2": 290_000}
+    links.made[0].cut = True
+    with pytest.raises(HostError):
+        host.state()
+    assert soon(lambda: len(links.made) == 2 and links.made[1].agent.safe_kib == {"g1": 310_000, "g2": 290_000})
+
+
+def test_memory_of_a_set_that_is_answered_late_is_not_given_twice(host: XenHost, links: type[FakeLink]) -> None:
+    """Two guests of 300,000 KiB share 800,000; the first is sent 200,000 more just when dom0 stands still."""
+    now_s = [0.0]
+    clients = [FakeClient("web"), FakeClient("db")]
+    for client, domain in zip(clients, ("g1", "g2"), strict=True):
+        client.machine = machine(client.name, domain)
+    terms = {name: Terms(min_kib=100_000, max_kib=700_000) for name in SAFE}
+    source = XenSource(
+        host, clients, terms, reserve_kib=0, pool_kib=800_000, clock=lambda: now_s[0],  # type: ignore[arg-type]
+    )  # fmt: skip
+    governor, agent = Governor(), links.made[0]
+
+    def ask(web_kib: float, db_kib: float) -> dict[str, int]:
+        for client in clients:
+            client.says(now_s[0], mem_total_kib=300_000.0, mem_available_kib=290_000.0)
+        view = source.view()
+        wishes = np.array([web_kib, db_kib])
+        done = governor.plan(view, Allocation(targets_kib=wishes, reasons=("", "")))
+        outcome = host.apply(done)
+        governor.failed(outcome.failed)
+        now_s[0] += 2
+        return {step.guest: step.target_kib for step in done.steps}
+
+    seen = source.view
+
+    def view_then_stop() -> HostView:
+        view = seen()
+        agent.late = []
+        return view
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "view", view_then_stop)
+        assert ask(500_000, 300_000) == {"web": 500_000}
+    assert ask(300_000, 500_000) == {}, "dom0 has said nothing since"
+    agent.goes_on()
+    assert ask(300_000, 500_000) == {"web": 300_000}, "it was set after all"
+    promised = [int(links.xen.store[domid, "memory/target"]) for domid in (1, 2)]
+    assert sum(promised) <= 800_000
+    assert ask(300_000, 500_000) == {"db": 500_000}
 
 
 def test_restore_sets_the_safe_targets_and_ends_the_lease(host: XenHost, links: type[FakeLink]) -> None:
