@@ -44,9 +44,9 @@ def initial_kib(experiment: Experiment) -> dict[str, int]:
 def connected(
     experiment: Experiment, site: Site, events: Events, first_sample_s: float, clock: Clock
 ) -> Iterator[Connection]:
-    """Connect to dom0 and the guests. Left, by whatever way, dom0 sets the safe targets if others were set: those of the
-    last lease, or the initial split.
+    """Connect to dom0 and the guests.
 
+    Left, by whatever way, dom0 sets the safe targets if others were set: those of the last lease, or the initial split.
     `clock` is the site's; everybody goes by it.
 
     Raises:
