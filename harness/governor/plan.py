@@ -148,10 +148,16 @@ class Governor:
                 name=name, movement=movement, part=part, said=[next(reasons) if part else f"left out: {cause}"],
                 current=current, told=target, limit=limit, asked=wish if math.isfinite(wish) else current,
                 available=available, least=least, most=most, minimum=low,
-                need=max(least, math.ceil(or_0(need_kib(current, total, available, self.limits)))),
+                need=self._need(current, total, available, least),
                 band=dead_band_kib(current, self.limits), pace=self.limits.take_kib, stall=min(or_0(stall), 1.0),
                 emergency=self._emergency(name, current, paused, age_s, stall, sum(map(or_0, swap))),
             )  # fmt: skip
+
+    def _need(self, current: float, total: float, available: float, least: float) -> float:
+        """What a guest needs to live, whether or not it may be made to swap."""
+        if self.limits.allow_swap and current > 0:
+            return max(least, float(math.ceil(need_kib(current, total, available, self.limits))))
+        return least
 
     def _emergency(
         self, name: str, current: float, paused: float, age_s: float, stall: float, traffic_kib_s: float
@@ -235,17 +241,17 @@ class Governor:
 
     def _step(self, ward: Ward) -> Step:
         """The target that a guest is sent; from now on it is on its way there."""
-        movement, now_s = ward.movement, self._sight.now_s
+        movement, now_s, target = ward.movement, self._sight.now_s, ward.target
         if not ward.stuck:
             movement.capped_kib = math.nan
         if not ward.still:
             if not ward.part and not ward.starves:
                 movement.call_back(now_s, ward.current)
-            movement.aim(now_s, ward.current, ward.target)
+            movement.aim(now_s, ward.current, target)
         if ward.starves:
             self._healths[ward.name].lent = True
         return Step(
-            guest=ward.name, from_kib=int(ward.current), target_kib=int(ward.target), asked_kib=int(ward.asked),
+            guest=ward.name, from_kib=int(ward.current), target_kib=int(target), asked_kib=int(ward.asked),
             reason=ward.reason,
         )  # fmt: skip
 

@@ -49,6 +49,8 @@ class Ward:
     """What it was promised and has not taken, and is promised no more."""
     starves: bool = False
     wanted: float = math.nan
+    paced: float = math.nan
+    """What it is to have for now: it is made to give no faster than it may be."""
     moves: bool = False
     """It is to go elsewhere than it is going, far enough to be worth it."""
     gives: bool = False
@@ -76,13 +78,9 @@ class Ward:
         """What it is sent less than it is to have, since it ends above its target."""
         return max(self.movement.offset_kib, 0.0)
 
-    @property
-    def paced(self) -> float:
-        """What it is to have for now: it is made to give no faster than it may be."""
-        return max(self.wanted, self.current - self.pace)
-
     def settle(self) -> None:
         """What is wanted stands: say what the guest gives or asks for."""
+        self.paced = max(self.wanted, self.current - self.pace)
         far = abs(self.wanted - self.heading) >= self.band
         worth = far and abs(self.paced - self.heading) >= min(self.band, self.pace) / 2
         freed = self.lifted and self.wanted < self.current  # on its way, and its next target frees it of its cap
@@ -101,7 +99,7 @@ class Ward:
             return
         self.taken, self.recalled = self.current, back
         if not self.part:
-            self.wanted = self.current
+            self.wanted, self.starves = self.current, False
         self.settle()
 
     @property
