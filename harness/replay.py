@@ -6,6 +6,7 @@ nothing that is decided here changes what is seen next.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from harness.balancer import Tick, balance
 from harness.governor import Governor, Limits, Plan
 from harness.governor.rules import dead_band_kib
 from harness.policies import Policy
+from harness.policies.base import MIB
 from harness.ports import Outcome
 from harness.records import RecordsError, RunFolder, decision_record, read_decisions, replay_rows, tick_record
 from harness.view import HostView, ViewError
@@ -209,8 +211,9 @@ def replay_run(run: Path, policy: Policy, label: str, out: Path) -> list[Differe
 
     """
     folder = RunFolder.open(run)
-    period_s = folder.manifest["experiment"].get("period_s", Limits().period_s)
-    limits = Limits(period_s=period_s, allow_swap=True)  # as in trials
+    said = folder.manifest["experiment"]
+    take_kib_s = said.get("take_mib_s", math.inf) * MIB
+    limits = Limits(period_s=said.get("period_s", Limits().period_s), allow_swap=True, take_kib_s=take_kib_s)
     lines = read_decisions(folder.path)
     if (first := next(lines, None)) is None:
         raise RecordsError(f"{run}: decisions.jsonl has no tick; give a run in which a trial has ended")

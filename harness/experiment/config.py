@@ -84,6 +84,8 @@ class Experiment(Model):
     """A trial lasts at most this long; a workload with a fixed amount of work may end sooner."""
     period_s: Annotated[float, Field(gt=0)] = 2.0
     """From one tick of the arbiter to the next."""
+    take_mib_s: Annotated[float, Field(gt=0)] | None = None
+    """The most that the governor takes from a guest in a second; None: all that a policy wants."""
     seed: Annotated[int, Field(ge=0)] = 1
     sweep: Sweep | None = None
     """What is varied besides the policy."""
@@ -139,7 +141,7 @@ class Experiment(Model):
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
-        unsaid = {key for key in ("machine", "baseline", "loses_at_most") if not getattr(self, key)}
+        unsaid = {key for key in ("machine", "baseline", "loses_at_most", "take_mib_s") if not getattr(self, key)}
         unsaid |= {"lab"} - self.model_fields_set
         plain = self.model_dump(mode="json", by_alias=True, exclude=unsaid)
         if self.sweep is not None:

@@ -13,12 +13,13 @@ from harness.balancer import Tick, balance
 from harness.clocks import wait_for
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib, stepping
+from harness.experiment.limits import limits_of
 from harness.experiment.plan import Trial
 from harness.experiment.settling import Settling, guests_of
 from harness.experiment.site import Site
 from harness.experiment.work import Work, row_of
 from harness.experiment.workloads import WORKLOAD_DIR, Workload
-from harness.governor import Governor, Limits
+from harness.governor import Governor
 from harness.lab.image import LabError
 from harness.policies import Policy
 from harness.ports import Clock
@@ -179,7 +180,6 @@ class LiveTrial:
             self.writer.event("work_started", guest=work.guest.name, detail=work.workload.name)
 
     def _balance(self, source: XenSource, host: XenHost, policy: Policy) -> None:
-        limits = Limits(period_s=self.experiment.period_s, allow_swap=True)
         shadows = Shadows({choice.label: choice.make() for choice in self.experiment.shadows}, self._tell)
         began_s = self.clock.now_s()
 
@@ -193,8 +193,8 @@ class LiveTrial:
             self.watch(self._seen(self.clock.now_s() - began_s, tick))
 
         balance(
-            source, host, policy, Governor(limits), clock=self.clock, period_s=self.experiment.period_s,
-            record=record, go_on=self._working,
+            source, host, policy, Governor(limits_of(self.experiment)), clock=self.clock,
+            period_s=self.experiment.period_s, record=record, go_on=self._working,
         )  # fmt: skip
         for work in self._works:
             if work.running and work.went() is not None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.balancer import Tick, balance
 from harness.experiment.config import Experiment
-from harness.governor import Governor, Limits
+from harness.experiment.limits import limits_of
+from harness.governor import Governor
 from harness.policies import Policy, make
 from harness.policies.oracle import LONGEST_S, Oracle
 from harness.simulator.foresight import Foresight
@@ -26,7 +27,7 @@ def live(host: SimulatedHost, experiment: Experiment, policy: Policy, record: Ca
         if isinstance(one, Oracle):
             one.knowledge = Foresight(host.members, experiment.duration_s)
     balance(
-        host, host, policy, Governor(Limits(period_s=experiment.period_s, allow_swap=True)), clock=host,
+        host, host, policy, Governor(limits_of(experiment)), clock=host,
         period_s=experiment.period_s, record=record, go_on=lambda: host.time_s < experiment.duration_s - 1e-9,
     )  # fmt: skip
 

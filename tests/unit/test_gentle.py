@@ -10,7 +10,9 @@ import pytest
 from harness.governor import Governor, Limits, Plan
 from harness.policies import make, names
 from harness.policies.base import Allocation
+from harness.simulator.hindsight import live
 from harness.view import HostView
+from tests.unit.simulated import experiment, guest, host
 from tests.unit.views import MIB, make_view
 
 GIB = 1024.0
@@ -70,6 +72,22 @@ def test_a_guest_that_lags_is_never_told_more_than_the_limit_below_what_it_has()
             told = step.target_kib / MIB
             assert has - told <= 32
     assert told < 16.0 * GIB - 32
+
+
+def shrunk_by_mib(**more: object) -> float:
+    """The most that the idle guest of a simulated trial gives in a tick."""
+    growing = guest("a", "mono", **{"with": {"high_mib": 500, "rate_mib_s": 30}})
+    wanted = experiment([growing, guest("b")], pool_mib=700, **more)
+    sizes: list[float] = []
+    live(host(wanted), wanted, make("price"), lambda tick: sizes.append(float(tick.view.current_kib[1]) / MIB))
+    return float(-np.diff(sizes).min())
+
+
+def test_a_trial_takes_all_that_a_policy_wants_unless_its_experiment_says_how_much() -> None:
+    assert shrunk_by_mib() > 20
+    assert shrunk_by_mib(take_mib_s=3.0) <= 6.01
+    assert "take_mib_s" not in experiment([guest("a")]).resolved(), "an older run goes on as it is"
+    assert experiment([guest("a")], take_mib_s=3.0).resolved()["take_mib_s"] == 3
 
 
 def test_growth_is_not_slowed() -> None:
