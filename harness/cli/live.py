@@ -18,20 +18,20 @@ from rich.text import Text
 
 from harness import policies
 from harness.balancer import Tick
+from harness.cli import serve
+from harness.cli.serve import keep_nothing, remembered, tell
 from harness.cli.show import AllowSwapOption, SetOption, parameters
 from harness.experiment import site
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, initial_kib
 from harness.experiment.document import ConfigError
 from harness.experiment.files import find, load_experiment
-from harness.governor import Limits, Trust
+from harness.governor import Limits
 from harness.lab.lab import Lab
 from harness.progress import playbook
 from harness.progress.playbook import Kind, Line
-from harness.records import Stamp
 from harness.service import arbiter
 from harness.service.fallback import Hold
-from harness.service.trust import TrustFile
 
 MAIN = "run-experiment.yml"
 STYLES = {Kind.PLAY: "bold", Kind.PROGRESS: "cyan", Kind.WARNING: "yellow", Kind.FAILED: "red"}
@@ -128,8 +128,12 @@ class Screen:
 
 @app.command()
 def balance(
-    experiment: ExperimentArgument,
-    policy: Annotated[str, typer.Option(help="who decides; `ballast policies` lists them")],
+    experiment: Annotated[str | None, typer.Argument(help="name or path of the experiment; or give --config")] = None,
+    policy: Annotated[str | None, typer.Option(help="who decides; `ballast policies` lists them")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="the service's own file (docs/service.md), in which all else stands")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="only say whether --config can be used")] = False,
     inventory: InventoryOption = None,
     settings: SetOption = None,
     shadow: Annotated[
@@ -160,9 +164,15 @@ def balance(
 
     Whoever starts next takes over from there. If the arbiter dies instead, dom0 leaves them with what they have too,
     and gives none less than it used when it was last seen. `ballast restore` gives them the initial split.
-    Guests, bounds, pool and period are the experiment's; its workloads and policies are not used. A line is what
+    With --config all of it is the service's: guests that come and go, metrics, `ballast room` and `ballast top`.
+    Else guests, bounds, pool and period are the experiment's; its workloads and policies are not used. A line is what
     decisions.jsonl has, with what the shadows want under "shadow".
     """
+    if config is not None:
+        serve.stand(config, check=check, dry_run=dry_run)
+        return
+    if experiment is None or policy is None:
+        raise ConfigError("give an experiment and --policy, or the service's own file with --config (docs/service.md)")
     wanted = load_experiment(experiment).at()
     chosen = policies.make(policy, parameters(settings))
     shadows = {name: policies.make(name) for name in shadow or ()}
@@ -173,7 +183,7 @@ def balance(
     )  # fmt: skip
     where = _site(wanted, inventory)
     clock = where.clock()
-    known, keep = ({}, _keep_nothing) if trust is None or dry_run else _remembered(trust)
+    known, keep = ({}, keep_nothing) if trust is None or dry_run else remembered(trust)
     stop: list[bool] = []
     with ExitStack() as stack:
         journal = _journal(stack, out)
@@ -185,14 +195,14 @@ def balance(
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            host, source = stack.enter_context(arbiter.connected(wanted, where, _tell, clock))
+            host, source = stack.enter_context(arbiter.connected(wanted, where, tell, clock))
             # From here on whatever comes first ends the tick, and nothing disturbs the setting of the safe targets.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stop.append(True))
             acting = arbiter.DryHost() if dry_run else host
             arbiter.serve(
                 source, acting, chosen, shadows=shadows, limits=limits, clock=clock, record=record,
-                stopped=lambda: bool(stop), events=_tell, trust=known, keep=keep,
+                stopped=lambda: bool(stop), events=tell, trust=known, keep=keep,
                 fallback=instead, initial_kib=initial_kib(wanted),
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -205,7 +215,7 @@ def balance(
 def restore(experiment: ExperimentArgument, inventory: InventoryOption = None) -> None:
     """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
     wanted = load_experiment(experiment).at()
-    far = arbiter.restore(wanted, _site(wanted, inventory), _tell)
+    far = arbiter.restore(wanted, _site(wanted, inventory), tell)
     for guest in wanted.guests:
         if guest.name in far:
             print(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}", file=sys.stderr)
@@ -253,29 +263,3 @@ def _journal(stack: ExitStack, out: Path | None) -> Callable[[str], None]:
             raise ConfigError(f"--out {out}: {error.strerror}; make room or name another file") from error
 
     return append
-
-
-def _remembered(path: Path) -> tuple[dict[str, Trust], arbiter.Keep]:
-    """What a file has kept of how guests follow, and what keeps it there from now on."""
-    if not path.parent.is_dir():
-        raise ConfigError(f"--trust {path}: there is no folder {path.parent}")
-    file = TrustFile(path)
-    known, ignored = file.read()
-    if ignored:
-        print(f"ballast: {ignored}", file=sys.stderr)
-
-    def keep(trust: Mapping[str, Trust], at_end: bool) -> None:
-        try:
-            file.keep(trust, at_once=at_end)
-        except OSError as error:
-            print(f"ballast: --trust {path}: {error.strerror}; it is not up to date", file=sys.stderr)
-
-    return known, keep
-
-
-def _keep_nothing(trust: Mapping[str, Trust], at_end: bool) -> None:
-    """Without a file, or in a dry run, nothing is remembered."""
-
-
-def _tell(event: str, guest: str, detail: str) -> None:
-    print(" ".join(filter(None, (Stamp.now().utc, event, guest, detail))), file=sys.stderr, flush=True)

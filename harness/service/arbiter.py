@@ -67,11 +67,15 @@ class DryHost:
         """There is nothing to restore."""
 
 
-class StoppableClock:
-    """The time of another clock, in which sleep ends when `stopped()`."""
+def nothing() -> None:
+    """For those who have nothing to do between two ticks."""
 
-    def __init__(self, clock: Clock, stopped: Callable[[], bool]) -> None:
-        self._clock, self._stopped = clock, stopped
+
+class StoppableClock:
+    """The time of another clock, in which sleep ends when `stopped()`, and meanwhile there is an eye on something."""
+
+    def __init__(self, clock: Clock, stopped: Callable[[], bool], attend: Callable[[], None] = nothing) -> None:
+        self._clock, self._stopped, self._attend = clock, stopped, attend
 
     def now_s(self) -> float:
         """As the other clock has it."""
@@ -79,11 +83,15 @@ class StoppableClock:
 
     def sleep_until(self, t_s: float) -> None:
         """Return at `t_s`, when it has passed, or soon after a stop."""
+        self._attend()
         while not self._stopped() and (now_s := self.now_s()) < t_s:
             self._clock.sleep_until(min(t_s, now_s + NAP_S))
+            self._attend()
 
 
 Record = Callable[[Mapping[str, Any], Tick], None]
+Seen = Callable[[Tick, Policy, Governor], None]
+"""Takes every tick, who decided, and the governor."""
 Keep = Callable[[Mapping[str, Trust], bool], None]
 """Takes what is known of how guests follow, after every tick; true at the end."""
 
@@ -103,12 +111,15 @@ def serve(
     keep: Keep = lambda *_: None,
     fallback: Policy | None = None,
     initial_kib: Mapping[str, int] = MappingProxyType({}),
+    attend: Callable[[], None] = nothing,
+    seen: Seen = lambda *_: None,
 ) -> None:
     """Balance until `stopped()`. Every tick is recorded as in decisions.jsonl, with what the shadows want.
 
     `trust` is what was known before of how guests follow, `keep` is told what is known now. `fallback` decides while
     the policy cannot; None: everybody keeps what he has then. Whatever ends this, the guests keep what they have, or
     get what they use (`safe_kib`); one that is away then is to have what `initial_kib` says.
+    `attend` is called several times a second between two ticks.
     """
     governor, deciding = Governor(limits, trust), Steadfast(policy, fallback or Hold(), events)
     watching = Shadows(shadows, events)
@@ -127,10 +138,11 @@ def serve(
         line = tick_record(tick.view, decision, tick.plan, tick.outcome, tick.timing)
         record(key.columns() | when | line | {"shadow": watching.decisions(tick)}, tick)
         keep(governor.trust(), False)
+        seen(tick, deciding.decided, governor)
 
     try:
         balance(
-            source, host, deciding, governor, clock=StoppableClock(clock, stopped), period_s=limits.period_s,
+            source, host, deciding, governor, clock=StoppableClock(clock, stopped, attend), period_s=limits.period_s,
             record=note, go_on=lambda: not stopped(), safe=lambda view: safe_kib(view, limits, initial_kib),
         )  # fmt: skip
     finally:

@@ -16,6 +16,7 @@ from harness.governor import Governor
 from harness.governor.rules import or_0
 from harness.policies import Policy
 from harness.service.door import Answer
+from harness.service.fallback import Hold
 from harness.service.room import Room, Rooms, could_kib
 from harness.view import LARGEST, HostView
 
@@ -26,18 +27,21 @@ REMEMBERED = 256
 
 
 class Desk:
-    """Answers from the newest tick. `policy` and `governor` are those that act; here they are only asked what if."""
+    """Answers from the newest tick, and from those who made it: what if."""
 
-    def __init__(self, policy: Policy, governor: Governor, rooms: Rooms) -> None:
-        self._policy, self._governor, self._rooms = policy, governor, rooms
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
         self._tick: Tick | None = None
+        self._policy: Policy | None = None
+        self._governor = Governor()
         self._kept_kib = 0.0
         """What of the newest tick's promises was kept for newcomers."""
         self._all: OrderedDict[int, Room] = OrderedDict()
 
-    def note(self, tick: Tick) -> None:
+    def note(self, tick: Tick, policy: Policy, governor: Governor) -> None:
         """A tick has ended."""
-        self._tick, self._kept_kib = tick, self._rooms.kept_kib
+        self._tick, self._policy, self._governor = tick, policy, governor
+        self._kept_kib = self._rooms.kept_kib
 
     def answer(self, request: Mapping[str, Any]) -> Answer:
         """Answer one request; what cannot be answered says why under `error`."""
@@ -80,23 +84,26 @@ class Desk:
         return answer | {"room": room.number}
 
     def _payers(self, view: HostView, size_kib: float) -> dict[str, float]:
-        """Who would be sent down for it, and by how much, as policy and governor see it now."""
+        """Who would be sent down for it, and by how much in all, as policy and governor see it now."""
         policy, governor = copy.deepcopy(self._policy), copy.deepcopy(self._governor)
+        governor.limits = replace(governor.limits, take_kib_s=math.inf)
         tighter = replace(view, promised_kib=or_0(view.promised_kib) + size_kib)
-        plan = governor.plan(tighter, policy.decide(governor.fresh(tighter)))
-        return {
-            step.guest: float(step.from_kib - step.target_kib) for step in plan.steps if step.target_kib < step.from_kib
-        }
+        try:
+            plan = governor.plan(tighter, (policy or Hold()).decide(governor.fresh(tighter)))
+        except Exception:  # noqa: BLE001 - a policy that raises ends nothing: who pays is then not known before
+            return {}
+        down = (step for step in plan.steps if step.target_kib < step.from_kib)
+        return {step.guest: float(step.from_kib - step.target_kib) for step in down}
 
     def _takes_s(self, payers_kib: Mapping[str, float]) -> float | None:
         """How long the slowest of them takes, as far as the speeds of their balloons are known; None: not known."""
-        trust = self._governor.trust()
+        trust, most_kib_s = self._governor.trust(), self._governor.limits.take_kib_s
         takes_s = 0.0
         for name, kib in payers_kib.items():
             speed = trust[name]["speed_kib_s"] if name in trust else None
             if not speed:
                 return None
-            takes_s = max(takes_s, kib / speed)
+            takes_s = max(takes_s, kib / min(speed, most_kib_s))
         return takes_s
 
 

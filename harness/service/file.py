@@ -14,13 +14,17 @@ from pydantic import AfterValidator, Field
 
 from harness.experiment.checks import policy_faults
 from harness.experiment.config import PolicyChoice
+from harness.experiment.connection import KIB_PER_MIB
 from harness.experiment.document import Document, Key, Model, Problem, instead
 from harness.experiment.sweep import MiB
 from harness.experiment.workloads import Listed
+from harness.governor import Limits
+from harness.policies import Policy
+from harness.service.arbiter import MARGIN_MIB, MARGIN_PERCENT, TAKE_MIB_S
+from harness.service.fallback import Hold
 from harness.xen.machine import Machine
 from harness.xen.source import Terms
 
-KIB_PER_MIB = 1024
 NAME = "{name}"
 """Stands in an address for what Xen calls the guest."""
 EVERYBODY = "*"
@@ -83,6 +87,8 @@ class Service(Model):
     host: XenHost
     guests: Annotated[tuple[Guests, ...], Listed]
     policy: PolicyChoice
+    fallback: PolicyChoice = PolicyChoice(name=Hold.name, label=Hold.name)
+    """Who decides while the policy fails; `hold`: everybody keeps what he has."""
     shadows: Annotated[tuple[PolicyChoice, ...], Listed] = ()
     """Policies that decide beside the acting one and move nothing."""
     pool_mib: MiB | None = None
@@ -90,6 +96,12 @@ class Service(Model):
     reserve_mib: Annotated[int, Field(ge=0)] = 256
     """What Xen keeps free besides."""
     period_s: Annotated[float, Field(gt=0)] = 2.0
+    take_mib_s: Annotated[float, Field(gt=0)] = TAKE_MIB_S
+    """The most that is taken from a guest in a second."""
+    margin_percent: Annotated[float, Field(ge=0, lt=100)] = MARGIN_PERCENT
+    """Of what a guest has, available in it: what it keeps for what it comes to need."""
+    margin_mib: Annotated[float, Field(ge=0)] = MARGIN_MIB
+    """The same, where that is more."""
     allow_swap: bool = False
     """Let the policy take memory that a guest needs, so that it swaps."""
     socket: File | None = None
@@ -100,6 +112,17 @@ class Service(Model):
     """Keeps, for the next start, which guests did not follow their targets."""
     decisions: File | None = None
     """Takes a JSON line a tick, and the events."""
+
+    def limits(self) -> Limits:
+        """What the governor insists on."""
+        return Limits(
+            period_s=self.period_s, allow_swap=self.allow_swap, take_kib_s=self.take_mib_s * KIB_PER_MIB,
+            margin_kib=self.margin_mib * KIB_PER_MIB, margin_share=self.margin_percent / 100,
+        )  # fmt: skip
+
+    def fallback_policy(self) -> Policy:
+        """Return a fresh fallback."""
+        return Hold() if self.fallback.name == Hold.name else self.fallback.make()
 
     def rule(self, domain: str) -> Guests | None:
         """What is said of a guest of this name in Xen; None: it is nobody's business here."""
@@ -149,6 +172,8 @@ def _faults(service: Service) -> Iterator[Problem]:
             )
     yield from policy_faults("policy", [service.policy], listed=False)
     yield from policy_faults("shadows", service.shadows)
+    if service.fallback.name != Hold.name:
+        yield from policy_faults("fallback", [service.fallback], listed=False)
     for key in ("key_file", "known_hosts"):
         file = getattr(service.login, key)
         if not file.is_file():

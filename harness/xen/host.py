@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -54,8 +54,7 @@ class XenHost:
     ) -> None:
         self.dom0, self._clock = dom0, clock
         self._stepper: Stepper | None = None
-        self._xen_names = {guest.name: guest.xen_name for guest in guests}
-        self._names = {xen_name: name for name, xen_name in self._xen_names.items()}
+        self.look_after(guests)
         self._safe_kib, self._lease_s, self._timeout_s = dict(safe_kib), lease_s, timeout_s
         self._events = events
         self._link: AgentLink | None = None
@@ -73,6 +72,11 @@ class XenHost:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def look_after(self, guests: Iterable[Machine]) -> None:
+        """These are the guests from now on."""
+        self._xen_names = {guest.name: guest.xen_name for guest in guests}
+        self._names = {xen_name: name for name, xen_name in self._xen_names.items()}
 
     def start(self) -> None:
         """Connect, and keep the connection from now on.

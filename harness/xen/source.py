@@ -106,6 +106,17 @@ class XenSource:
         self._state, self._state_at_s = host.state(), clock()
         self._heard = {client.name: _Heard() for client in clients}
 
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Whom Xen had when it was last asked, but for dom0 and those about to go."""
+        there = self._state.domains.items()
+        return tuple(name for name, domain in there if domain.domid and not domain.dying)
+
+    def balance(self, clients: Sequence[GuestClient], terms: Mapping[str, Terms]) -> None:
+        """From now on the view has these guests; what was heard of those that stay is not forgotten."""
+        self._clients, self._terms = tuple(clients), terms
+        self._heard = {client.name: self._heard.get(client.name) or _Heard() for client in clients}
+
     def view(self) -> HostView:
         """The newest view. Rates cover the time since the view before.
 

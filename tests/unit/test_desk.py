@@ -24,7 +24,7 @@ class World:
         self.size = [1000.0, 600.0]
         self.free, self.time_s = 64.0, 0.0
         self.policy, self.governor, self.rooms = make(policy), Governor(Limits()), Rooms()
-        self.desk = Desk(self.policy, self.governor, self.rooms)
+        self.desk = Desk(self.rooms)
         self.governor.reset()
         self.policy.reset()
 
@@ -44,7 +44,7 @@ class World:
             self.size[index] = step.target_kib / MIB
         return Outcome(applied_kib={step.guest: step.target_kib for step in plan.steps}, failed={})
 
-    def renew_lease(self) -> None:
+    def renew_lease(self, safe_kib: object = None) -> None:
         """There is none."""
 
     def restore(self, targets_kib: object) -> None:
@@ -53,7 +53,7 @@ class World:
     def tick(self) -> Tick:
         self.time_s += 2
         ticked = tick(self, self, self.policy, self.governor)
-        self.desk.note(ticked)
+        self.desk.note(ticked, self.policy, self.governor)
         return ticked
 
     def ask(self, op: str = "room", **keys: object) -> dict[str, object]:
