@@ -115,6 +115,7 @@ def _raw(study: Study) -> str:
     parts = []
     for run in study.runs:
         changed = {name: what for name, what in run.changed_files.items() if not name.startswith("trials/")}
+        changed |= {name: f"damaged ({why})" for name, why in run.damage.items()}
         state = (
             "all four as sealed by the manifest's SHA-256"
             if not changed

@@ -80,12 +80,13 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="the policy that the others are compared with; else the experiment's, or static")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="write it into this folder instead of the (first) run's")] = None,
 ) -> None:
-    """Write PDF, HTML, CSV and LaTeX into the (first) run's folder."""
+    """Write PDF, HTML, CSV and LaTeX into the (first) run's folder, or another one."""
     import reports  # takes a second, which no other command is to wait for
 
     try:
-        print(reports.build(runs, baseline=baseline))
+        print(reports.build(runs, baseline, out, lambda said: print(f"ballast: {said}", file=sys.stderr)))
     except reports.ReportError as error:
         raise RecordsError(str(error)) from error
 

@@ -17,18 +17,26 @@ from harness.records.columns import (
     TrialRow,
 )
 from harness.records.decision import decision_record, tick_record
-from harness.records.folder import RunFolder, write_whole
+from harness.records.folder import RunFolder
+from harness.records.hold import HeldError, choosing, held
+from harness.records.manifest import MANIFEST, read_manifest
 from harness.records.reader import Run, read_decisions, read_run, read_trials
 from harness.records.replayed import REPLAY, read_first_block, replay_rows
+from harness.records.storage import refused, stored, write_whole
 from harness.records.trial import TrialWriter
+from harness.records.whole import DONE, FORMAT
 
 __all__ = [
+    "DONE",
     "EVENT_COLUMNS",
+    "FORMAT",
+    "MANIFEST",
     "REPLAY",
     "REPLAY_COLUMNS",
     "SAMPLE_COLUMNS",
     "STATUSES",
     "TRIAL_COLUMNS",
+    "HeldError",
     "RecordsError",
     "Run",
     "RunFolder",
@@ -37,13 +45,18 @@ __all__ = [
     "TrialRow",
     "TrialWriter",
     "again",
+    "choosing",
     "decision_record",
+    "held",
     "is_again",
     "read_decisions",
     "read_first_block",
+    "read_manifest",
     "read_run",
     "read_trials",
+    "refused",
     "replay_rows",
+    "stored",
     "tick_record",
     "without_again",
     "write_whole",

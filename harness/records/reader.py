@@ -38,6 +38,8 @@ class Run:
     events: pd.DataFrame
     changed_files: Mapping[str, str]
     """Files that are not what the manifest's SHA-256 says; name → missing, changed or not sealed."""
+    damage: Mapping[str, str]
+    """What else was found damaged; name in the folder → why."""
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """Yield the decision lines one by one: a long run does not fit into memory."""
@@ -59,7 +61,7 @@ def read_run(path: Path) -> Run:
     events[texts] = events[texts].fillna("")
     try:
         events = events.astype({name: _DTYPES[kind] for name, kind in EVENT_COLUMNS.items()})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RecordsError(
             f"{path / 'events.jsonl'}: block, order or mono_s is no number ({error}); {_REMEDY}"
         ) from error
@@ -70,6 +72,7 @@ def read_run(path: Path) -> Run:
         samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS, later=("shmem_kib",)), ended),
         events=_of(events, ended),
         changed_files=folder.changed_files(),
+        damage=folder.damage,
     )
 
 
@@ -127,11 +130,11 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:  # what is no UTF-8 is then found in its line
             for number, text in enumerate(file, start=1):
                 try:
-                    line = json.loads(text)
-                except ValueError as error:
+                    line = json.loads(text.decode())
+                except (ValueError, RecursionError) as error:
                     raise RecordsError(f"{path}: line {number} is not JSON ({error}); {_REMEDY}") from error
                 if not isinstance(line, dict):
                     raise RecordsError(f"{path}: line {number} is not an object; {_REMEDY}")

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records.columns import REPLAY_COLUMNS, RecordsError, plain
-from harness.records.folder import TEMPORARY
+from harness.records.storage import TEMPORARY
 
 REPLAY = "replay.csv"
 ROWS_AT_ONCE = 100_000

@@ -7,19 +7,23 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import cache
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import orjson
 
 from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow, plain
 from harness.records.decision import decision_record, tick_record
-from harness.records.folder import DONE, RUN_FILES, RunFolder, write_whole
+from harness.records.folder import RunFolder
+from harness.records.storage import TEMPORARY, refused, stored, write_whole
+from harness.records.whole import DONE, RUN_FILES, certificate, fault
 
 if TYPE_CHECKING:  # types only: the records can be read without the policies or a host
     from harness.governor import Plan
@@ -37,10 +41,10 @@ BUFFER = 1 << 20
 
 
 class TrialWriter:
-    """Writes one trial into its own folder; `finish` makes it part of the run.
+    """Writes one trial aside, into a folder of its own; `finish` makes it part of the run, in one step.
 
-    An earlier attempt at the same trial that did not end is discarded, and an event says so. `stamp` tells the time:
-    the simulator gives one of virtual time.
+    An earlier attempt at the same trial that did not end is discarded, one that had ended and is damaged is put into
+    `damaged/`, and an event says so. `stamp` tells the time: the simulator gives one of virtual time.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class TrialWriter:
         """Begin a trial. `at_once`: every tick is on its way to the disk before the next one; else when it suits.
 
         Raises:
-            RecordsError: this (block, order) has ended already, or the key names another run.
+            RecordsError: this (block, order) has ended already, the key names another run, or nothing can be written.
 
         """
         self.key = key
         self._run, self._stamp, self._at_once = run_folder, stamp, at_once
-        self._path = run_folder.trial(key.folder)
+        self._place = run_folder.trial(key.folder)
+        self.path = self._place.with_name(f"{key.folder}.{secrets.token_hex(4)}{TEMPORARY}")
+        self._refusal: Exception | None = None
         if key.run != run_folder.run:
             raise RecordsError(
                 f"trial key of run {key.run!r} in {run_folder.path}; use the run's own name {run_folder.run!r}"
@@ -63,21 +69,20 @@ class TrialWriter:
             raise RecordsError(
                 f"{run_folder.path / 'trials'} is missing; restore it to resume this run, or start a new one"
             )
-        if (self._path / DONE).exists():
-            raise RecordsError(
-                f"{self._path} has ended already; skip what RunFolder.finished() names, or delete the folder"
-            )
-        discarded = self._discard()
-        self._path.mkdir()
         self._closing = ExitStack()
-        self._samples, self._decisions, self._events = map(
-            self._file, ("samples.csv", "decisions.jsonl", "events.jsonl")
-        )
+        with stored(self.path), ExitStack() as failed:
+            failed.callback(self.close)
+            earlier = list(self._make_way())
+            self.path.mkdir()
+            self._samples, self._decisions, self._events = map(
+                self._file, ("samples.csv", "decisions.jsonl", "events.jsonl")
+            )
+            failed.pop_all()
         self._name_csv = cache(lambda name: line_csv((name,)))
         self.started = stamp()
         self.ticks = 0
-        if discarded is not None:
-            self.event("attempt_discarded", detail=f"an attempt that did not end was discarded with {discarded} ticks")
+        for event, detail in earlier:
+            self.event(event, detail=detail)
 
     def __enter__(self) -> Self:
         """Return the writer; leaving the block without `finish` leaves the trial unfinished."""
@@ -89,7 +94,8 @@ class TrialWriter:
 
     def close(self) -> None:
         """Close the files; the trial stays unfinished unless `finish` was called."""
-        self._closing.close()
+        with suppress(OSError):  # a full disk is told again; what `finish` has not seen written is discarded anyway
+            self._closing.close()
 
     def begin(self) -> None:
         """The work begins now: from here on `trial_s` counts."""
@@ -134,9 +140,7 @@ class TrialWriter:
             f"{head},{self._name_csv(guest['name'])},{row},{state}\n"
             for guest, row in zip(guests, figures, strict=True)
         )
-        self._samples.write(_encoded("".join(rows)))
-        if self._at_once:
-            self._samples.flush()
+        self._put(self._samples, _encoded("".join(rows)))
 
     def event(self, event: str, *, guest: str | None = None, detail: str = "") -> None:
         """Write something that happened in this trial."""
@@ -151,36 +155,51 @@ class TrialWriter:
         A trial that failed has rows too. With `commit=False` the run's files follow at the next `RunFolder.commit()`.
 
         Raises:
-            RecordsError: no rows.
+            RecordsError: no rows, or something of the trial could not be written.
 
         """
         trial = self.key.columns() | {"experiment": self._run.experiment, "backend": self._run.backend}
         trial |= {"level": self.key.level}
         records = [trial | _row(row) for row in rows]
         if not records:
-            raise RecordsError(f"{self._path}: a trial without rows; a trial that failed is a row with its reason")
-        results = self._file("trials.csv")
-        text = io.StringIO()
-        csv.DictWriter(text, TRIAL_COLUMNS, lineterminator="\n").writerows(map(_csv, records))
-        results.write(_encoded(text.getvalue()))
-        for file in (self._samples, self._decisions, self._events, results):
-            file.flush()
-            os.fsync(file.fileno())
-        self.close()
-        write_whole(self._path / DONE, json.dumps(self.key.columns() | {"ticks": self.ticks}) + "\n")
+            raise RecordsError(f"{self.path}: a trial without rows; a trial that failed is a row with its reason")
+        if self._refusal is not None:
+            raise self._refusal
+        with stored(self.path):
+            results = self._file("trials.csv")
+            text = io.StringIO()
+            csv.DictWriter(text, TRIAL_COLUMNS, lineterminator="\n").writerows(map(_csv, records))
+            results.write(_encoded(text.getvalue()))
+            for file in (self._samples, self._decisions, self._events, results):
+                file.flush()
+                os.fsync(file.fileno())
+            self.close()
+            said = certificate(self.path, self.key.columns(), ticks=self.ticks, rows=len(records))
+            write_whole(self.path / DONE, said)
+            if self._place.exists():
+                raise RecordsError(f"{self._place}: another process has ended this trial; start the same command again")
+            self.path = self.path.rename(self._place)
         if commit:
             self._run.commit()
 
-    def _discard(self) -> int | None:
-        if not self._path.exists():
-            return None
-        decisions = self._path / "decisions.jsonl"
-        ticks = decisions.read_bytes().count(b"\n") if decisions.exists() else 0
-        shutil.rmtree(self._path)
-        return ticks
+    def _make_way(self) -> Iterator[tuple[str, str]]:
+        """Clear away what earlier attempts have left; yields the events that tell of it."""
+        place = self._place
+        if (place / DONE).exists():
+            if not (why := fault(place, self._run.manifest)):
+                raise RecordsError(f"{place} has ended already; skip what RunFolder.finished() names")
+            aside = self._run.path / "damaged" / f"{place.name}.{secrets.token_hex(4)}"
+            aside.parent.mkdir(exist_ok=True)
+            place.rename(aside)
+            yield "trial_damaged", f"{why}; what there is of it is kept in damaged/{aside.name}"
+        for attempt in (*place.parent.glob(f"{place.name}.*{TEMPORARY}"), *filter(Path.exists, [place])):
+            decisions = attempt / "decisions.jsonl"
+            ticks = decisions.read_bytes().count(b"\n") if decisions.exists() else 0
+            shutil.rmtree(attempt)
+            yield "attempt_discarded", f"an attempt that did not end was discarded with {ticks} ticks"
 
     def _file(self, name: str) -> BinaryIO:
-        file = self._closing.enter_context((self._path / name).open("xb", -1 if self._at_once else BUFFER))
+        file = self._closing.enter_context((self.path / name).open("xb", -1 if self._at_once else BUFFER))
         file.write(_encoded(RUN_FILES[name]))
         return file
 
@@ -189,9 +208,17 @@ class TrialWriter:
             text = orjson.dumps(line)
         except TypeError:  # a text that is no UTF-8
             text = _encoded(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-        file.write(text + b"\n")
-        if self._at_once:
-            file.flush()
+        self._put(file, text + b"\n")
+
+    def _put(self, file: BinaryIO, data: bytes) -> None:
+        """Write to a file. A trial of which something could not be written cannot be finished."""
+        try:
+            file.write(data)
+            if self._at_once:
+                file.flush()
+        except OSError as error:
+            self._refusal = refused(error, self.path) or error
+            raise self._refusal from error
 
     def _trial_s(self, now: Stamp) -> float:
         return round(now.mono_s - self.started.mono_s, 3)

@@ -160,7 +160,7 @@ def test_an_unfinished_trial_is_in_no_file_of_the_run(folder: RunFolder) -> None
     clock = synthetic.VirtualTime()
     writer = TrialWriter(folder, key(1, 2), stamp=clock)
     synthetic.write_trial(writer, clock, ticks=3)
-    ticks = (folder.trial("001-02") / "decisions.jsonl").read_text().splitlines()
+    ticks = (writer.path / "decisions.jsonl").read_text().splitlines()
     writer.close()
     assert len(ticks) == 3, "every tick must be on its way to the disk at once"
     resumed = RunFolder.open(folder.path)
