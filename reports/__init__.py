@@ -27,8 +27,8 @@ def build(
     """Write report.pdf, report.html, tables/ and figures/ of one or more runs; returns the path of the PDF.
 
     `out` is the folder of the first run unless given. `baseline` is the label, or the policy, that the others are
-    compared with; None: the one that the experiment names, or `static`. The same runs give the same bytes. `say` is told
-    of each run that is damaged.
+    compared with; None: the one that the experiment names, or `static`. The same runs give the same bytes. `say` is
+    told of each run that is damaged.
 
     Raises:
         ReportError: nothing to report, or a baseline that no run has.

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from harness.cli import ask, lab, live, replay, show, simulate, trials
-from harness.compiled import CompileError
-from harness.experiment.document import ConfigError
-from harness.lab.image import LabError
-from harness.policies import PolicyError
-from harness.records import RecordsError
-from harness.service.door import DoorError
-from harness.simulator.cluster import ClusterError
-from harness.view import ViewError
-from harness.xen.host import HostError
-from harness.xen.ssh import ConnectionFailed
+from harness.cli.ending import USER_ERRORS, Exit, told
 
-DONE, BAD_INPUT = 0, 2
-USER_ERRORS = (
-    ConfigError,
-    PolicyError,
-    ViewError,
-    RecordsError,
-    LabError,
-    HostError,
-    ConnectionFailed,
-    ClusterError,
-    CompileError,
-    DoorError,
-)
+__all__ = ["USER_ERRORS", "app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +24,10 @@ def main() -> int:
     """Run a command; what a user can mend is one message on standard error and exit 2."""
     try:
         app(prog_name="ballast")
-    except USER_ERRORS as error:
-        print(f"ballast: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return DONE
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # for which Click has a 1
+            return Exit.UNHEARD
+        raise
+    except Exception as error:  # noqa: BLE001 - the last place where any of them can be told from a failed trial
+        return told(error)
+    return Exit.DONE

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import harness.compiled
+from harness.cli.ending import Exit, stopped_by_signals
 from harness.cli.show import console
 from harness.experiment.files import load_experiment
 from harness.lab.image import cache_root
@@ -22,8 +23,6 @@ from harness.records import RecordsError, read_run, write_whole
 from harness.simulator import calibration, runner
 from harness.simulator.cluster import map_on_cluster
 from harness.simulator.machine import LAB, Machine, load_machine
-
-SOME_TRIAL_FAILED, STOPPED = 1, 130
 
 CALIBRATION = "calibration"
 """The experiment from which costs are read."""
@@ -66,19 +65,24 @@ def simulate(
         TimeRemainingColumn(),
     )
     try:
-        with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        with stopped_by_signals(), Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
             task = bar.add_task(f"simulating {wanted.name}")
             done = runner.simulate(
-                wanted, out, simulated, spread, lambda number, total: bar.update(task, completed=number, total=total)
+                wanted,
+                out,
+                simulated,
+                spread,
+                lambda number, total: bar.update(task, completed=number, total=total),
+                say=lambda line: print(line, file=sys.stderr),
             )
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
+        raise typer.Exit(Exit.STOPPED) from None
     print(f"{done.trials} trials in {time.monotonic() - began_s:.1f} s", file=sys.stderr)
     print(done.folder)
     if done.failed:
         print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
-        raise typer.Exit(SOME_TRIAL_FAILED)
+        raise typer.Exit(Exit.SOME_TRIAL_FAILED)
 
 
 def _become_compiled() -> None:

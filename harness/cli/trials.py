@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import doctor
+from harness.cli.ending import Exit, stopped_by_signals
 from harness.experiment import runner, site
 from harness.experiment.document import Document
 from harness.experiment.files import find, load_experiment
@@ -22,8 +23,6 @@ from harness.experiment.needs import needs as needed
 from harness.progress import Progress
 from harness.progress.owner import on_death, playbook_pid
 from harness.records import RecordsError
-
-SOME_TRIAL_FAILED, BAD_INPUT, STOPPED = 1, 2, 130
 
 app = typer.Typer()
 
@@ -51,7 +50,7 @@ def examine(
             print(f"      remedy: {finding.remedy}")
             wrong += 1
     if wrong:
-        raise typer.Exit(BAD_INPUT)
+        raise typer.Exit(Exit.BAD_INPUT)
 
 
 @app.command()
@@ -62,16 +61,17 @@ def trials(
 ) -> None:
     """Run the trials that have not ended yet; prints the run's folder. The playbook calls this."""
     wanted = load_experiment(experiment)
-    stop_with_playbook()
     try:
-        done = runner.run(wanted, site.from_inventory(inventory, wanted.envelope()), out, Progress())
+        with stopped_by_signals():
+            stop_with_playbook()
+            done = runner.run(wanted, site.from_inventory(inventory, wanted.envelope()), out, Progress())
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
+        raise typer.Exit(Exit.STOPPED) from None
     print(done.folder)
     if done.failed:
         print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
-        raise typer.Exit(SOME_TRIAL_FAILED)
+        raise typer.Exit(Exit.SOME_TRIAL_FAILED)
 
 
 @app.command()
@@ -99,17 +99,10 @@ def needs(experiment: Annotated[str, typer.Argument(help="name or path of the ex
 
 
 def stop_with_playbook() -> None:
-    """Stop as if by Ctrl-C when the playbook that called us ends, or by SIGTERM. Once: what follows is cleaning up.
+    """Stop as by SIGTERM when the playbook that called us ends.
 
-    Ctrl-C reaches us twice, from Ansible and by its end; the second must not disturb the setting of safe targets.
+    Ctrl-C reaches us twice then, from Ansible and by its end; only the first counts, and the setting of safe targets is
+    not disturbed.
     """
-
-    def stop(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     if (pid := playbook_pid()) is not None:
         on_death(pid, lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from harness.balancer import Tick, balance
 from harness.clocks import wait_for
+from harness.experiment.away import HostAwayError
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib, stepping
 from harness.experiment.limits import limits_of
@@ -22,11 +23,12 @@ from harness.experiment.workloads import WORKLOAD_DIR, Workload
 from harness.governor import Governor
 from harness.lab.image import LabError
 from harness.policies import Policy
+from harness.policies.guarded import PolicyFailedError, blamed, guarded
 from harness.ports import Clock
-from harness.records import Stamp, TrialRow, TrialWriter
+from harness.records import RecordsError, Stamp, TrialRow, TrialWriter
 from harness.service.shadows import Shadows
 from harness.xen.domains import Domain
-from harness.xen.host import HostError, XenHost
+from harness.xen.host import HostError, HostRefusedError, XenHost
 from harness.xen.source import XenSource
 from harness.xen.ssh import ConnectionFailed
 
@@ -60,9 +62,16 @@ class LiveTrial:
     watch: Watch
     clock: Clock
     _works: list[Work] = field(default_factory=list)
+    _host_lost: str = ""
+    """Why dom0 was lost when it last was; empty: it never was."""
 
     def run(self) -> list[TrialRow]:
-        """Run the trial; whatever goes wrong in it becomes rows with a reason."""
+        """Run the trial; whatever goes wrong in it becomes rows with a reason.
+
+        Raises:
+            HostAwayError: it came to nothing because dom0 could not be reached, or another controller is at work there.
+
+        """
         began = self._now()
         try:
             with ExitStack() as stack:
@@ -70,17 +79,36 @@ class LiveTrial:
                 self._settle(connection.host)
                 stack.callback(self._stop_work)
                 self._begin(stack, connection.host)
-                self._balance(connection.source, connection.host, self.trial.policy.make())
+                with blamed(self.trial.policy.name):
+                    policy = self.trial.policy.make()
+                self._balance(connection.source, connection.host, policy)
                 self._hear_out()
-                return [row for work in self._works for row in work.rows(self._now())]
-        except (TrialError, HostError, ConnectionFailed, LabError) as error:
-            self.writer.event("trial_failed", detail=str(error))
-            return [row_of(guest, began, status="lost", reason=str(error)) for guest in self.experiment.guests]
+                rows = [row for work in self._works for row in work.rows(self._now())]
+        except PolicyFailedError as error:
+            return self._without_end(began, "failed", error)
+        except (TrialError, HostRefusedError) as error:
+            self._blame_host(str(error))
+            return self._without_end(began, "lost", error)
+        except (HostError, ConnectionFailed, LabError) as error:
+            raise HostAwayError(str(error)) from error
+        if lost := [row.reason for row in rows if row.status == "lost"]:
+            self._blame_host(lost[0])
+        return rows
+
+    def _without_end(self, began: Stamp, status: str, error: Exception) -> list[TrialRow]:
+        self.writer.event("trial_failed", detail=str(error))
+        return [row_of(guest, began, status=status, reason=str(error)) for guest in self.experiment.guests]
+
+    def _blame_host(self, what: str) -> None:
+        """Where guests were lost while dom0 was lost too, that says nothing of them: raise HostAwayError."""
+        if self._host_lost:
+            raise HostAwayError(f"{what}, when dom0 was lost too: {self._host_lost}")
 
     def _connect(self, stack: ExitStack) -> Connection:
         self.watch("connecting to dom0 and the guests")
         connection = stack.enter_context(connected(self.experiment, self.site, self._tell, FIRST_SAMPLE_S, self.clock))
         if connection.silent:
+            connection.host.state()  # where dom0 does not answer either, it is not the guests
             raise TrialError(f"no sample from {', '.join(connection.silent)} within {FIRST_SAMPLE_S:.0f} s")
         self._works = [
             Work(guest=guest, workload=self.workloads[guest.workload], client=client)
@@ -193,7 +221,7 @@ class LiveTrial:
             self.watch(self._seen(self.clock.now_s() - began_s, tick))
 
         balance(
-            source, host, policy, Governor(limits_of(self.experiment)), clock=self.clock,
+            source, host, guarded(policy), Governor(limits_of(self.experiment)), clock=self.clock,
             period_s=self.experiment.period_s, record=record, go_on=self._working,
         )  # fmt: skip
         for work in self._works:
@@ -218,7 +246,10 @@ class LiveTrial:
         return Stamp.at(self.clock.now_s())
 
     def _tell(self, event: str, guest: str, detail: str) -> None:
-        self.writer.event(event, guest=guest or None, detail=detail)
+        if event == "host_lost":
+            self._host_lost = detail
+        with suppress(RecordsError):  # the threads of the connections, which this comes from, go on; `finish` says it
+            self.writer.event(event, guest=guest or None, detail=detail)
 
     def _working(self) -> bool:
         now_s = self.clock.now_s()

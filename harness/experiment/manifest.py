@@ -13,8 +13,10 @@ from typing import Any
 
 from harness.experiment.config import Experiment
 from harness.experiment.plan import Trial, seeds
+from harness.records import FORMAT
 
 PROJECT = Path(__file__).parents[2]
+SOURCES = (PROJECT / "harness", PROJECT / "workloads")
 PACKAGES = (
     "ansible-core",
     "ansible-runner",
@@ -39,6 +41,8 @@ def manifest(
         "seeds": seeds(trials),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "git": source(),
+        "sources_sha256": sources_sha256(),
+        "format": FORMAT,
         "lock_sha256": hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest(),
         "host": {
             "cpu": _line_of("/proc/cpuinfo", "model name"),
@@ -57,6 +61,20 @@ def source() -> dict[str, Any]:
     """Which source this is: commit, and whether anything was changed since; null outside a git checkout."""
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def sources_sha256() -> str:
+    """The SHA-256 of all that decides what a trial does here: files of a checkout with changes have no commit."""
+    whole = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted(path for path in folder.rglob("*") if _is_source(path)):
+            of_this = hashlib.sha256(path.read_bytes()).hexdigest()
+            whole.update(f"{path.relative_to(PROJECT).as_posix()} {of_this}\n".encode())
+    return whole.hexdigest()
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and path.parent.name != "__pycache__" and not path.name.startswith(".")
 
 
 def _git(*words: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from harness.experiment.away import HostAwayError, Patience
 from harness.experiment.config import Experiment
 from harness.experiment.live import LiveTrial
 from harness.experiment.needs import library_of
@@ -24,39 +25,50 @@ from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
 BACKEND = "xen"
 OVERHEAD_S = 15.0
 """What a trial takes beside its own time, as long as none has been measured."""
+PATIENCE = Patience()
 
 
-def run(experiment: Experiment, site: Site, out: Path, progress: Progress) -> Done:
+def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patience: Patience = PATIENCE) -> Done:
     """Run every trial that has not ended yet, but for policies that only the simulator can run.
 
     In the lab the baseline runs twice in every block, unless the experiment says no.
 
-    Whoever interrupts this leaves a run that the next call goes on with; the guests are then at their safe targets.
+    Whoever interrupts this leaves a run that the next call goes on with; the guests are then at their safe targets. A
+    trial that could not reach the host is not done: it is tried again for as long as `patience` says.
 
     Raises:
+        HostAwayError: the host is away for longer; the run is not sealed.
+        RecordsError: somebody else is at work on the run, it is damaged, or it cannot be written.
         ConfigError: guests are to behave as only simulated ones do, or want more memory than the host has.
         ConnectionFailed: the Xen host or a guest cannot even be asked what it is.
         LabError: the lab went away.
     """
     workloads = library_of(experiment)
     every = plan(experiment, repeat_baseline=experiment.repeat_baseline and site.lab is not None)
-    folder = open_run(experiment, every, out, BACKEND, lambda: told_by(experiment, workloads, site))
-    ended = folder.finished()
-    trials = [trial for trial in every if trial.policy.name not in SIMULATED]
-    todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
-    if left_out := {choice.label for choice in experiment.policies if choice.name in SIMULATED}:
-        progress.say(f"left out, for only the simulator can run it: {', '.join(sorted(left_out))}")
-    if ended and todo:
-        progress.say(f"going on with {folder.path}: {len(ended)} trials had ended")
-    began_s, total = time.monotonic(), len(todo) + len(ended)
-    for number, trial in enumerate(todo):
-        each_s = (time.monotonic() - began_s) / number if number else experiment.duration_s + OVERHEAD_S
-        left = partial(_left, time.monotonic() + (len(todo) - number) * each_s)
-        progress.say(f"trial {len(ended) + number + 1} of {total}: {trial.policy.label}, block {trial.block}; {left()}")
-        rows = _run_trial(experiment, trial, workloads, site, folder, progress, left)
-        progress.say(_told(trial, rows))
-    folder = folder.seal()
-    return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
+    told = partial(told_by, experiment, workloads, site)
+    with open_run(experiment, every, out, BACKEND, told, say=progress.say) as folder:
+        ended = folder.finished()
+        trials = [trial for trial in every if trial.policy.name not in SIMULATED]
+        todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
+        if left_out := {choice.label for choice in experiment.policies if choice.name in SIMULATED}:
+            progress.say(f"left out, for only the simulator can run it: {', '.join(sorted(left_out))}")
+        if ended and todo:
+            progress.say(f"going on with {folder.path}: {len(ended)} trials had ended")
+        began_s, total = time.monotonic(), len(todo) + len(ended)
+        for number, trial in enumerate(todo):
+            each_s = (time.monotonic() - began_s) / number if number else experiment.duration_s + OVERHEAD_S
+            left = partial(_left, time.monotonic() + (len(todo) - number) * each_s)
+            place = f"trial {len(ended) + number + 1} of {total}: {trial.policy.label}, block {trial.block}"
+            progress.say(f"{place}; {left()}")
+            attempt = partial(_run_trial, experiment, trial, workloads, site, folder, progress, left)
+            try:
+                rows = patience.keep_trying(attempt, progress.say)
+            except HostAwayError as error:
+                said = f"{error} {folder.path} is not sealed; the same command goes on with {place}"
+                raise HostAwayError(said) from error
+            progress.say(_told(trial, rows))
+        folder = folder.seal((trial.block, trial.order) for trial in trials)
+        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
 
 
 def _run_trial(

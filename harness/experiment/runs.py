@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from harness.experiment.config import Experiment
-from harness.experiment.manifest import manifest, source
+from harness.experiment.manifest import manifest, source, sources_sha256
 from harness.experiment.plan import Trial, seeds
-from harness.records import RecordsError, RunFolder, read_trials
+from harness.records import DONE, RecordsError, RunFolder, choosing, held, read_manifest, read_trials, stored
+
+Fits = Callable[[Mapping[str, Any]], bool]
+"""Whether what a run's manifest holds of the host is still true."""
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,40 +34,128 @@ class Done:
     """Of all of the run's trials, those with a guest whose status is not ok."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a run must be of to be gone on with."""
+
+    backend: str
+    facts: Mapping[str, tuple[object, str]]
+    """Key of the manifest → what it must be, and what is said where it is not."""
+    fits: Fits
+
+    @classmethod
+    def of(cls, experiment: Experiment, trials: Sequence[Trial], backend: str, fits: Fits) -> Self:
+        """A run of these trials by the source as it is now."""
+        facts: dict[str, tuple[object, str]] = {
+            "experiment": (experiment.resolved(), "the experiment is another"),
+            "seeds": (seeds(trials), "the plan of the trials is another"),
+            "git": (source(), "the source is another (its commit, or whether it was changed since)"),
+            "sources_sha256": (sources_sha256(), "files of harness/ or workloads/ are others"),
+        }
+        return cls(backend=backend, facts=facts, fits=fits)
+
+    def differences(self, said: Mapping[str, Any]) -> list[str]:
+        """Return why a run with this manifest cannot be gone on with."""
+        found = [why for key, (must, why) in self.facts.items() if said.get(key) != must]
+        return found if self.fits(said.get("xen") or {}) else [*found, "the machine is another"]
+
+    def name(self) -> str:
+        """Return the name of a run that begins now; its end are four hex digits of what is run."""
+        facts = [self.backend, *(must for must, _ in self.facts.values())]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:4]
+        return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{digest}"
+
+
+@contextmanager
 def open_run(
     experiment: Experiment,
     trials: Sequence[Trial],
     out: Path,
     backend: str,
     told: Callable[[], Mapping[str, Any]],
-    fits: Callable[[Mapping[str, Any]], bool] = lambda _: True,
-) -> RunFolder:
+    fits: Fits = lambda _: True,
+    say: Say = lambda _: None,
+) -> Iterator[RunFolder]:
     """Go on with the newest run of the same experiment, source and plan that has not ended, or begin a new one.
 
-    `told` is asked for what a new run's manifest holds of the host, before anything is written; `fits`, whether what
-    an old one's holds is still true.
+    The run is held until this is left: nobody else can go on with it meanwhile. `told` is asked for what a new run's
+    manifest holds of the host, before anything is written. `say` is told of damage, and why an earlier run is not
+    gone on with.
+
+    Raises:
+        HeldError: somebody else is at work on that run.
+        RecordsError: the newest run is damaged so that it cannot be gone on with, or nothing can be written.
+
     """
     home = out / experiment.name
-    resolved, ours, planned = experiment.resolved(), source(), seeds(trials)
-    for path in sorted(home.glob("*"), reverse=True):
-        # A folder without a readable manifest is none of ours, or was killed at its very beginning.
-        with contextlib.suppress(RecordsError):
-            run = RunFolder.open(path)
-            same = run.manifest["experiment"] == resolved and run.manifest.get("git") == ours
-            same = same and run.manifest.get("seeds") == planned and fits(run.manifest.get("xen") or {})
-            if same and run.backend == backend and run.resumable and not run.manifest.get("finished_utc"):
-                return run
-    xen = told()
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{_digest(backend, resolved, ours, planned)}"
-    return RunFolder.create(home / name, manifest(name, experiment, trials, backend, xen))
+    wanted = Wanted.of(experiment, trials, backend, fits)
+
+    def begin(xen: Mapping[str, Any]) -> Path:
+        while (home / (name := wanted.name())).exists():
+            time.sleep(0.1)  # runs are named by the second
+        return RunFolder.create(home / name, manifest(name, experiment, trials, backend, xen)).path
+
+    with ExitStack() as stack:
+        folder = _held(stack, home, partial(_found, home, wanted, say)) if home.is_dir() else None
+        if folder is None:
+            xen = told()
+            with stored(home):
+                home.mkdir(parents=True, exist_ok=True)
+            # Whoever asked the host at the same time may have begun it meanwhile.
+            folder = _held(stack, home, lambda: _found(home, wanted, _unsaid) or begin(xen))
+        assert folder is not None
+        for name, why in folder.damage.items():
+            say(f"{folder.path / name}: {why}")
+        yield folder
+
+
+def _held(stack: ExitStack, home: Path, choose: Callable[[], Path | None]) -> RunFolder | None:
+    """Return the run that is chosen, held as long as the stack is."""
+    with choosing(home):
+        while (path := choose()) is not None:
+            holding = stack.enter_context(ExitStack())
+            holding.enter_context(held(path))
+            if not read_manifest(path).get("finished_utc"):
+                return RunFolder.open(path, to_resume=True)
+            holding.close()  # whoever held it has ended it while we waited
+    return None
+
+
+def _unsaid(line: str) -> None:
+    """For what has been said before."""
+
+
+def _found(home: Path, wanted: Wanted, say: Say) -> Path | None:
+    """Return the newest run that can be gone on with, and say why a newer one is not."""
+    newest = True
+    for path in sorted((path for path in home.glob("*") if path.is_dir()), reverse=True):
+        try:
+            said = read_manifest(path)
+        except RecordsError as error:
+            if not (ended := _ended(path)):
+                continue  # none of ours, or killed at its very beginning
+            lost = f"{error}. {ended} of its trials have ended, and without it nobody can go on with them"
+            if newest:
+                raise RecordsError(f"{lost}. To begin a new run, move {path} away") from error
+            say(lost)
+            continue
+        if said["backend"] != wanted.backend:
+            continue
+        if not said.get("finished_utc") and (path / "trials").is_dir():
+            if not (why := wanted.differences(said)):
+                return path
+            if newest:
+                say(f"not going on with {path}, of which {_ended(path)} trials have ended: {'; '.join(why)}")
+        newest = False
+    return None
+
+
+def _ended(path: Path) -> int:
+    """How many trials of a run have ended, whole or not."""
+    return len(list(path.glob(f"trials/*/{DONE}")))
 
 
 def failed_trials(folder: RunFolder) -> int:
     """How many trials of a run have a guest that is not ok."""
     trials = read_trials(folder.path)
     return int(trials.loc[trials.status != "ok", ["block", "order"]].drop_duplicates().shape[0])
-
-
-def _digest(*parts: object) -> str:
-    """Four hex digits of what was run: the end of a run's name."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:4]

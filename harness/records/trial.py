@@ -9,12 +9,11 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import cache
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import orjson
@@ -72,7 +71,7 @@ class TrialWriter:
         self._closing = ExitStack()
         with stored(self.path), ExitStack() as failed:
             failed.callback(self.close)
-            earlier = list(self._make_way())
+            damaged, discarded = self._put_damaged_aside(), self._discard()
             self.path.mkdir()
             self._samples, self._decisions, self._events = map(
                 self._file, ("samples.csv", "decisions.jsonl", "events.jsonl")
@@ -81,8 +80,10 @@ class TrialWriter:
         self._name_csv = cache(lambda name: line_csv((name,)))
         self.started = stamp()
         self.ticks = 0
-        for event, detail in earlier:
-            self.event(event, detail=detail)
+        if damaged:
+            self.event("trial_damaged", detail=damaged)
+        for ticks in discarded:
+            self.event("attempt_discarded", detail=f"an attempt that did not end was discarded with {ticks} ticks")
 
     def __enter__(self) -> Self:
         """Return the writer; leaving the block without `finish` leaves the trial unfinished."""
@@ -182,21 +183,27 @@ class TrialWriter:
         if commit:
             self._run.commit()
 
-    def _make_way(self) -> Iterator[tuple[str, str]]:
-        """Clear away what earlier attempts have left; yields the events that tell of it."""
+    def _put_damaged_aside(self) -> str:
+        """Make way where the trial had ended and is damaged; return what is to be said of that."""
         place = self._place
-        if (place / DONE).exists():
-            if not (why := fault(place, self._run.manifest)):
-                raise RecordsError(f"{place} has ended already; skip what RunFolder.finished() names")
-            aside = self._run.path / "damaged" / f"{place.name}.{secrets.token_hex(4)}"
-            aside.parent.mkdir(exist_ok=True)
-            place.rename(aside)
-            yield "trial_damaged", f"{why}; what there is of it is kept in damaged/{aside.name}"
-        for attempt in (*place.parent.glob(f"{place.name}.*{TEMPORARY}"), *filter(Path.exists, [place])):
-            decisions = attempt / "decisions.jsonl"
-            ticks = decisions.read_bytes().count(b"\n") if decisions.exists() else 0
-            shutil.rmtree(attempt)
-            yield "attempt_discarded", f"an attempt that did not end was discarded with {ticks} ticks"
+        if not (place / DONE).exists():
+            return ""
+        if not (why := fault(place, self._run.manifest)):
+            raise RecordsError(f"{place} has ended already; skip what RunFolder.finished() names")
+        aside = self._run.path / "damaged" / f"{place.name}.{secrets.token_hex(4)}"
+        aside.parent.mkdir(exist_ok=True)
+        place.rename(aside)
+        return f"{why}; what there is of it is kept in damaged/{aside.name}"
+
+    def _discard(self) -> list[int]:
+        """Remove attempts that did not end, also those of old, in the trial's own place; return how far each had come."""
+        ticks = []
+        for attempt in (*self._place.parent.glob(f"{self._place.name}.*{TEMPORARY}"), self._place):
+            if attempt.exists():
+                decisions = attempt / "decisions.jsonl"
+                ticks.append(decisions.read_bytes().count(b"\n") if decisions.exists() else 0)
+                shutil.rmtree(attempt)
+        return ticks
 
     def _file(self, name: str) -> BinaryIO:
         file = self._closing.enter_context((self.path / name).open("xb", -1 if self._at_once else BUFFER))

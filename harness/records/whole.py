@@ -64,7 +64,7 @@ def examined(trials: Path, manifest: Mapping[str, Any]) -> tuple[list[Path], dic
             if (why := fault(path, manifest)) is None:
                 whole.append((number, path))
             elif why:
-                damage[path.name] = why
+                damage[path.name] = f"{why}; the trial counts as not run"
         elif not _ATTEMPT.fullmatch(path.name):
             damage[path.name] = "no trial has this name; it is left aside, so move it out of trials/"
     return [path for _, path in sorted(whole)], damage

@@ -9,6 +9,7 @@ from harness.experiment.config import Experiment
 from harness.experiment.limits import limits_of
 from harness.governor import Governor
 from harness.policies import Policy, make
+from harness.policies.guarded import PolicyFailedError, guarded
 from harness.policies.oracle import LONGEST_S, Oracle
 from harness.simulator.foresight import Foresight
 from harness.simulator.host import SimulatedHost
@@ -22,12 +23,17 @@ Build = Callable[[Experiment], SimulatedHost]
 
 
 def live(host: SimulatedHost, experiment: Experiment, policy: Policy, record: Callable[[Tick], None]) -> None:
-    """Let a host live for a trial's time under a policy, with the loop of a real one."""
+    """Let a host live for a trial's time under a policy, with the loop of a real one.
+
+    Raises:
+        PolicyFailedError: the policy did.
+
+    """
     for one in (policy, policy.follows if isinstance(policy, Oracle) else None):
         if isinstance(one, Oracle):
             one.knowledge = Foresight(host.members, experiment.duration_s)
     balance(
-        host, host, policy, Governor(limits_of(experiment)), clock=host,
+        host, host, guarded(policy), Governor(limits_of(experiment)), clock=host,
         period_s=experiment.period_s, record=record, go_on=lambda: host.time_s < experiment.duration_s - 1e-9,
     )  # fmt: skip
 
@@ -54,9 +60,12 @@ def _candidates(oracle: Oracle, experiment: Experiment) -> Iterator[tuple[str, P
 
 
 def _done(experiment: Experiment, build: Build, policy: Policy) -> Sequence[float]:
-    """Operations of each guest; none by one whose work was killed."""
+    """Operations of each guest; none by one whose work was killed, and none at all under a policy that fails."""
     host = build(experiment)
-    live(host, experiment, policy, lambda _: None)
+    try:
+        live(host, experiment, policy, lambda _: None)
+    except PolicyFailedError:  # its own trial says so
+        return [0.0] * len(host.members)
     return [0.0 if member.guest.oom_kills else member.guest.ops for member in host.members]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from harness.records import RunFolder, TrialKey, TrialWriter
 from harness.simulator.loads import ModelError, load_of
 from harness.simulator.machine import Machine
 from harness.simulator.trial import SimulatedTrial, VirtualStamp
+from harness.simulator.workers import map_in_processes
 
 BACKEND = "simulator"
 
@@ -32,6 +32,8 @@ class Task:
     """Handed over as it is: to open it would put its files together anew for every trial."""
     experiment: Experiment
     trial: Trial
+    workloads: Mapping[str, Workload]
+    """As they were read when the campaign began: what is edited meanwhile is for the next."""
     machine: Machine
 
 
@@ -40,7 +42,12 @@ Spread = Callable[[Callable[[Task], Trial], Sequence[Task]], Iterable[Trial]]
 
 
 def simulate(
-    experiment: Experiment, out: Path, machine: Machine, spread: Spread, ended: Callable[[int, int], None]
+    experiment: Experiment,
+    out: Path,
+    machine: Machine,
+    spread: Spread,
+    ended: Callable[[int, int], None],
+    say: Callable[[str], None] = lambda _: None,
 ) -> Done:
     """Simulate every trial that has not ended yet. `ended` is told how many have, and of how many.
 
@@ -48,25 +55,27 @@ def simulate(
 
     Raises:
         ConfigError: a workload has no model.
+        RecordsError: somebody else is at work on the run, it is damaged, or it cannot be written.
 
     """
     machine = machine.but(experiment.machine)
+    workloads = load_workloads(names=[guest.workload for level in experiment.levels() for guest in level.guests])
     for level in experiment.levels():
-        check_models(level, _workloads(level))
+        check_models(level, workloads)
     host = {"machine": machine.model_dump()}
     trials = plan(experiment)  # with the same seed the baseline would do the same again
-    folder = open_run(experiment, trials, out, BACKEND, lambda: host, lambda told: told == host)
-    finished = folder.finished()
-    todo = [
-        Task(folder=folder, experiment=experiment, trial=trial, machine=machine)
-        for trial in trials
-        if (trial.block, trial.order) not in finished
-    ]
-    ended(len(finished), len(trials))
-    for number, _ in enumerate(spread(run_task, todo), start=1):
-        ended(len(finished) + number, len(trials))
-    folder = folder.seal()
-    return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
+    with open_run(experiment, trials, out, BACKEND, lambda: host, lambda told: told == host, say) as folder:
+        finished = folder.finished()
+        todo = [
+            Task(folder=folder, experiment=experiment, trial=trial, workloads=workloads, machine=machine)
+            for trial in trials
+            if (trial.block, trial.order) not in finished
+        ]
+        ended(len(finished), len(trials))
+        for number, _ in enumerate(spread(run_task, todo), start=1):
+            ended(len(finished) + number, len(trials))
+        folder = folder.seal((trial.block, trial.order) for trial in trials)
+        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
 
 
 def run_task(task: Task) -> Trial:
@@ -80,7 +89,7 @@ def run_task(task: Task) -> Trial:
     stamp = VirtualStamp()
     with _uncollected(), TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
         rows = SimulatedTrial(
-            experiment=concrete, trial=trial, workloads=_workloads(concrete), machine=task.machine, writer=writer,
+            experiment=concrete, trial=trial, workloads=task.workloads, machine=task.machine, writer=writer,
             stamp=stamp,
         ).run()  # fmt: skip
         writer.finish(rows, commit=False)
@@ -106,21 +115,7 @@ def one_by_one(work: Callable[[Task], Trial], tasks: Sequence[Task]) -> Iterator
 
 def in_processes(jobs: int) -> Spread:
     """Over processes of this machine."""
-    return partial(_in_processes, jobs)
-
-
-def _in_processes(jobs: int, work: Callable[[Task], Trial], tasks: Sequence[Task]) -> Iterator[Trial]:
-    with ProcessPoolExecutor(jobs) as pool:
-        try:
-            for future in as_completed([pool.submit(work, task) for task in tasks]):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _workloads(experiment: Experiment) -> Mapping[str, Workload]:
-    return load_workloads(names=[guest.workload for guest in experiment.guests])
+    return partial(map_in_processes, jobs)
 
 
 def check_models(experiment: Experiment, workloads: Mapping[str, Workload]) -> None:

@@ -15,6 +15,7 @@ from harness.experiment.metrics import Metric
 from harness.experiment.plan import Trial
 from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import Workload
+from harness.policies.guarded import PolicyFailedError, blamed
 from harness.policies.oracle import Oracle
 from harness.records import Stamp, TrialRow, TrialWriter
 from harness.service.shadows import Shadows
@@ -81,11 +82,23 @@ class SimulatedTrial:
     stamp: VirtualStamp
 
     def run(self) -> list[TrialRow]:
-        """Let the host live for the trial's time under the policy."""
+        """Let the host live for the trial's time under the policy; one that raises an exception has failed."""
+        try:
+            return self._lived()
+        except PolicyFailedError as error:
+            self.writer.event("trial_failed", detail=str(error))
+            failed: dict[str, Any] = {"status": "failed", "reason": str(error), "started": self.writer.started}
+            return [
+                TrialRow(guest=guest.name, workload=guest.workload, duration_s=0.0, **failed)
+                for guest in self.experiment.guests
+            ]
+
+    def _lived(self) -> list[TrialRow]:
         experiment = self.experiment
         host = self._host(experiment)
         self.stamp.host = host
-        policy = self.trial.policy.make()
+        with blamed(self.trial.policy.name):
+            policy = self.trial.policy.make()
         if isinstance(policy, Oracle):
             policy.called, policy.follows = hindsight.best(policy, experiment, self._host)
         watching = {choice.label: choice.make() for choice in experiment.shadows}

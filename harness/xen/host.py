@@ -32,6 +32,10 @@ class HostError(ConnectionError):
     """dom0 cannot be asked now; the message says why. The connection is being made anew."""
 
 
+class HostRefusedError(HostError):
+    """dom0 answers, and says no: it could not do what it was asked to."""
+
+
 class XenHost:
     """Talks to the agent in dom0, and gets a new one when that is gone; connections are made only in the background.
 
@@ -199,7 +203,7 @@ class XenHost:
         said = self._ask({"op": "restore"})
         self._leads = False
         if said["failed"]:
-            raise HostError("; ".join(f"{name}: {reason}" for name, reason in said["failed"].items()))
+            raise HostRefusedError("; ".join(f"{name}: {reason}" for name, reason in said["failed"].items()))
 
     def _known(self, sizes_kib: Mapping[str, int]) -> dict[str, int]:
         """Sizes by the names that Xen has, of the guests that it knows."""
@@ -225,7 +229,7 @@ class XenHost:
             held = stepper is not None and request != {"op": "hold"} and stepper.wait()
             self._clock.told(float(said["mono_s"]) + HOLD_AFTER_S * held, stepping=held)
         if "error" in said:
-            raise HostError(f"{self.dom0}: {said['error']}")
+            raise HostRefusedError(f"{self.dom0}: {said['error']}")
         return said
 
     def _lease(self) -> dict[str, Any]:
