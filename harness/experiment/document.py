@@ -10,6 +10,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.experiment.composed import ConfigError, composed, invalid
+
+__all__ = ["ConfigError", "Document", "Key", "Model", "Problem", "instead", "problems", "shown", "written"]
+
 Key = tuple[str | int, ...]
 """Where something stands in a document: `("guests", 0, "min_mib")`; the document itself is `()`."""
 
@@ -19,11 +23,7 @@ Problem = tuple[Key, str]
 M = TypeVar("M", bound=BaseModel)
 
 SEEN_AT_MOST = 10_000
-"""Nodes of a document: far above any experiment, and an end to a file that refers to itself."""
-
-
-class ConfigError(ValueError):
-    """A file that a person wrote cannot be used; one line a problem, each with file, line, key and remedy."""
+"""Nodes of a document whose lines are remembered: far above any experiment."""
 
 
 class Model(BaseModel):
@@ -39,30 +39,18 @@ class Document:
         """Read and parse the file.
 
         Raises:
-            ConfigError: it cannot be read, is not YAML, or says a key twice.
+            ConfigError: it cannot be read, is not YAML or stands for too much, or says a key twice.
 
         """
         self.path = path
         self.lines: dict[Key, int] = {(): 1}
+        root = composed(path)
         try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
-        try:
-            loader = yaml.SafeLoader(text)
-            root = loader.get_single_node()
             twice = [] if root is None else list(self._note((), root, set()))
-            self.data: Any = None if root is None else loader.construct_document(root)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = f"{mark.line + 1}:" if mark else ""
-            said = error.problem or error.context or "it cannot be parsed"
-            raise ConfigError(f"{path}:{line} not valid YAML: {said}; correct it there or just above") from None
+            self.data: Any = None if root is None else yaml.SafeLoader("").construct_document(root)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             # A ValueError is a scalar that looks like a date or number and is none, such as 2024-13-45.
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}; correct it") from None
+            raise invalid(path, error) from None
         if twice:
             raise self.error(twice)
 

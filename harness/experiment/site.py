@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.clocks import SystemClock
+from harness.experiment.composed import composed
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.ports import Clock
@@ -50,6 +51,8 @@ def from_inventory(inventories: Sequence[Path], experiment: Experiment) -> Site:
     for path in inventories:
         if not path.exists():
             raise ConfigError(f"{path}: no such inventory; start from a copy of inventory/example.yml")
+        if path.is_file() and path.suffix in (".yml", ".yaml"):
+            composed(path)  # Ansible would write out whatever its aliases stand for
     program = Path(sys.executable).with_name("ansible-inventory")
     command = [str(program), *(f"--inventory={path}" for path in inventories), "--list"]
     read = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -196,7 +196,7 @@ class TrialWriter:
         return f"{why}; what there is of it is kept in damaged/{aside.name}"
 
     def _discard(self) -> list[int]:
-        """Remove attempts that did not end, also those of old, in the trial's own place; return how far each had come."""
+        """Remove attempts that did not end, those of old in the trial's own place; return how far each had come."""
         ticks = []
         for attempt in (*self._place.parent.glob(f"{self._place.name}.*{TEMPORARY}"), self._place):
             if attempt.exists():
