@@ -17,7 +17,7 @@ TEMPORARY = ".new"
 
 _ROOM = "make room there, and start the same command again: what had ended is kept"
 _RIGHTS = "let it be written, or name another folder with --out"
-_PLACE = "name a folder, and one that can be made"
+_PLACE = "name a folder that is one, or can be made"
 REMEDIES = {
     errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: "allow larger files there (ulimit -f), and start again",
     errno.EROFS: _RIGHTS, errno.EACCES: _RIGHTS, errno.EPERM: _RIGHTS,

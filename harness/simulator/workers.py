@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from harness.progress.owner import wait_readable
@@ -42,7 +42,9 @@ def map_in_processes(jobs: int, work: Callable[[T], R], items: Sequence[T]) -> I
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         stack.callback(os.close, ours)  # before the pool is waited for: what is still at work then ends
         try:
-            for future in as_completed([pool.submit(work, item) for item in items]):
+            with _deaf():
+                futures = [pool.submit(work, item) for item in items]
+            for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
             raise WorkerError(
@@ -51,11 +53,22 @@ def map_in_processes(jobs: int, work: Callable[[T], R], items: Sequence[T]) -> I
             ) from error
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let no signal in before it is clear who is to hear it: workers that are forked in here would take it as we do."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _obey(leash: int, ours: int) -> None:
     """Make this process end when nobody holds the other end of the leash, and by every signal, without a word."""
     os.close(ours)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def watch() -> None:
         wait_readable([leash])
