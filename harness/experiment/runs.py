@@ -16,11 +16,14 @@ from typing import Any, Self
 from harness.experiment.config import Experiment
 from harness.experiment.manifest import manifest, source, sources_sha256
 from harness.experiment.plan import Trial, seeds
-from harness.records import DONE, RecordsError, RunFolder, choosing, held, read_manifest, read_trials, stored
+from harness.records import DONE, HeldError, RecordsError, RunFolder, choosing, held, read_manifest, read_trials, stored
 
 Fits = Callable[[Mapping[str, Any]], bool]
 """Whether what a run's manifest holds of the host is still true."""
 Say = Callable[[str], None]
+ENDING_S = 3.0
+"""For a holder that is just ending: the processes of a killed one follow it within milliseconds, or a little later."""
+LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,29 +99,38 @@ def open_run(
         return RunFolder.create(home / name, manifest(name, experiment, trials, backend, xen)).path
 
     with ExitStack() as stack:
-        folder = _held(stack, home, partial(_found, home, wanted, say)) if home.is_dir() else None
-        if folder is None:
+        path = _held(stack, home, partial(_found, home, wanted), say) if home.is_dir() else None
+        if path is None:
             xen = told()
             with stored(home):
                 home.mkdir(parents=True, exist_ok=True)
             # Whoever asked the host at the same time may have begun it meanwhile.
-            folder = _held(stack, home, lambda: _found(home, wanted, _unsaid) or begin(xen))
-        assert folder is not None
+            path = _held(stack, home, lambda say: _found(home, wanted, say) or begin(xen), _unsaid)
+        assert path is not None
+        folder = RunFolder.open(path, to_resume=True)
         for name, why in folder.damage.items():
-            say(f"{folder.path / name}: {why}")
+            say(f"{path / name}: {why}")
         yield folder
 
 
-def _held(stack: ExitStack, home: Path, choose: Callable[[], Path | None]) -> RunFolder | None:
+def _held(stack: ExitStack, home: Path, choose: Callable[[Say], Path | None], say: Say) -> Path | None:
     """Return the run that is chosen, held as long as the stack is."""
-    with choosing(home):
-        while (path := choose()) is not None:
-            holding = stack.enter_context(ExitStack())
-            holding.enter_context(held(path))
-            if not read_manifest(path).get("finished_utc"):
-                return RunFolder.open(path, to_resume=True)
-            holding.close()  # whoever held it has ended it while we waited
-    return None
+    until_s = time.monotonic() + ENDING_S
+    while True:
+        with choosing(home), ExitStack() as holding:
+            if (path := choose(say)) is None:
+                return None
+            try:
+                holding.enter_context(held(path))
+            except HeldError:
+                if time.monotonic() > until_s:
+                    raise
+            else:
+                if not read_manifest(path).get("finished_utc"):  # else who held it has ended it meanwhile
+                    stack.push(holding.pop_all())
+                    return path
+        say = _unsaid
+        time.sleep(LOOK_S)
 
 
 def _unsaid(line: str) -> None:

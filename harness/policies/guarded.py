@@ -94,7 +94,7 @@ def _fault(allocation: object, view: HostView) -> str:
 def _place(error: Exception) -> str:
     """The file, line and function where it was raised: of our own, where a library did it on our behalf."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PROJECT / "harness")]
-    frame = ours[-1] if len(ours) > 1 else frames[-1]
+    ours = [frame for frame in frames if frame.filename.startswith(f"{PROJECT}/harness/")]
+    frame = next((frame for frame in reversed(ours) if frame.filename != __file__), frames[-1])
     name = frame.filename.removeprefix(f"{PROJECT}/")
     return f"{name}:{frame.lineno} in {frame.name}"

@@ -18,9 +18,10 @@ from harness.records.columns import RecordsError, Stamp, plain
 from harness.records.storage import stored
 
 HOLDER = ".holder"
-ENDING_S = 3.0
-"""For a holder that is just ending: the processes of a killed one follow it within milliseconds, or a little later."""
+CHOOSING_S = 30.0
+"""Manifests are read in milliseconds; on a network's disk, and with several who wait, in seconds."""
 LOOK_S = 0.02
+_LOOK = "look for it with: ps -ef | grep -e ballast -e harness"
 
 
 class HeldError(RecordsError):
@@ -28,7 +29,7 @@ class HeldError(RecordsError):
 
 
 @contextmanager
-def held(run: Path, *, patience_s: float = ENDING_S) -> Iterator[None]:
+def held(run: Path) -> Iterator[None]:
     """Hold a run for this process and those that it forks. It is let go when all of them have ended, however they do.
 
     Raises:
@@ -36,11 +37,8 @@ def held(run: Path, *, patience_s: float = ENDING_S) -> Iterator[None]:
 
     """
     with stored(run / HOLDER), (run / HOLDER).open("a+", encoding="utf-8") as file:
-        until_s = time.monotonic() + patience_s
-        while not _locked(file):
-            if time.monotonic() > until_s:
-                raise HeldError(f"{run} is being worked on by {_told(file)}")
-            time.sleep(LOOK_S)
+        if not _locked(file):
+            raise HeldError(f"{run} is being worked on by {_told(file)}")
         file.truncate(0)
         file.write(json.dumps(_ourselves()))
         file.flush()
@@ -52,16 +50,26 @@ def held(run: Path, *, patience_s: float = ENDING_S) -> Iterator[None]:
 
 @contextmanager
 def choosing(folder: Path) -> Iterator[None]:
-    """Let one process at a time look for a run in this folder and begin to hold it; others wait. It leaves no file."""
+    """Let one process at a time look for a run in this folder and begin to hold it. It leaves no file.
+
+    Raises:
+        HeldError: another one has been at it for longer than that takes.
+
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until_s = time.monotonic() + CHOOSING_S
+        while not _locked(descriptor):
+            if time.monotonic() > until_s:
+                said = f"another process has been looking for a run there for {CHOOSING_S:.0f} s"
+                raise HeldError(f"{folder}: {said}; {_LOOK}")
+            time.sleep(LOOK_S)
         yield
     finally:
         os.close(descriptor)
 
 
-def _locked(file: TextIO) -> bool:
+def _locked(file: TextIO | int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -82,5 +90,5 @@ def _told(file: TextIO) -> str:
         who = f"process {said['pid']} on {said['host']} since {said['since']} ({said['command']})"
         stop = f"kill {int(said['pid'])}"
     except (ValueError, KeyError, TypeError):  # it has only just begun, or is ending
-        who, stop = "another process", "look for it with: ps -C ballast,python3 -f"
+        who, stop = "another process", _LOOK
     return plain(f"{who}. Wait until it has ended, or stop it ({stop}); the same command then goes on where it was")

@@ -149,8 +149,7 @@ def test_a_byte_that_is_no_utf_8_is_named_with_its_file(run: RunFolder, name: st
     path = run.path / name
     path.write_bytes(path.read_bytes().replace(b"static", b"st\xfftic", 1))
     with pytest.raises(RecordsError, match=rf"{name}.*utf-8.*delete it: opening the run rebuilds it"):
-        found = read_run(run.path)
-        list(found.decisions())
+        list(read_run(run.path).decisions())
 
 
 def test_a_line_that_is_no_record_is_named_whatever_it_is(run: RunFolder) -> None:
