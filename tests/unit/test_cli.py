@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +16,13 @@ from pathlib import Path
 import pytest
 
 from harness import policies
-from harness.cli import lab, main
+from harness.cli import ending, lab, main, simulate
+from harness.cli.ending import Exit
 from harness.lab.lab import Lab
+from tests.unit import synthetic_run as synthetic
 from tests.unit.test_view import GUEST, view_json
+
+PROJECT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -220,3 +228,84 @@ def test_words_after_the_machine_are_the_command_there_options_and_all(
     monkeypatch.setattr(lab.subprocess, "run", lambda argv, check: ran.append(argv) or Ended())
     assert ballast("lab", "ssh", "g1", *between, "free", "-m", "--help").code == 7
     assert ran == [["echo", "g1", "free", "-m", "--help"]]
+
+
+def test_an_error_that_nobody_foresaw_ends_with_70_a_traceback_and_where_to_report_it(
+    ballast: Ballast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody foresaw it")
+
+    monkeypatch.setattr(policies, "make", broken)
+    said = ballast("decide", "--policy", "equal", "-", stdin=VIEW)
+    assert (said.code, said.out) == (70, "")
+    assert "Traceback" in said.err
+    assert "ZeroDivisionError: nobody foresaw it" in said.err
+    assert re.search(r"report it .*CONTRIBUTING\.md", said.err)
+    assert "\n## Report a fault\n" in (PROJECT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_exit_codes_are_explained_where_people_look(page: str) -> None:
+    text = (PROJECT / page).read_text()
+    assert all(re.search(rf"\b{code.value}\b[ (]", text) for code in Exit if code is not Exit.UNHEARD)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.ENOTDIR])
+def test_a_file_that_is_refused_anywhere_is_one_message_and_2(
+    ballast: Ballast, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code), "/some/file")
+
+    monkeypatch.setattr(policies, "make", refuse)
+    said = ballast("decide", "--policy", "equal", "-", stdin=VIEW)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"ballast: /some/file: {os.strerror(code)}; ")
+    assert said.err.count("\n") == 1
+
+
+def test_output_that_nobody_reads_any_more_is_no_failed_trial(
+    ballast: Ballast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unheard(*_: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(policies, "make", unheard)
+    with capsys.disabled():  # Click puts something in the place of standard output
+        assert ballast("decide", "--policy", "equal", "-", stdin=VIEW).code == Exit.UNHEARD
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_simulation_stops_by_a_signal_as_by_ctrl_c(
+    ballast: Ballast, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    monkeypatch.setattr(simulate.runner, "simulate", lambda *_, **__: os.kill(os.getpid(), number))
+    said = ballast("simulate", "quick", "--jobs", "1")
+    for each in ending.STOPPING:  # they are ignored then, so that what follows is not disturbed
+        signal.signal(each, signal.default_int_handler if each is signal.SIGINT else before)
+    assert said.code == 130
+    assert "the same command goes on" in said.err
+
+
+def test_a_report_is_written_where_it_is_told_to_be_and_the_run_is_left_as_it_is(
+    ballast: Ballast, tmp_path: Path
+) -> None:
+    run = synthetic.write_run(tmp_path / "run", blocks=2).path
+    (run / "trials" / "notes").mkdir()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    said = ballast("report", str(run), "--out", str(tmp_path / "elsewhere" / "report"))
+    assert said.code == 0, said.err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    assert (tmp_path / "elsewhere" / "report" / "report.pdf").is_file()
+    assert f"{run / 'trials' / 'notes'} is damaged: no trial has this name" in said.err
+
+
+def test_a_report_that_cannot_be_written_says_where_and_what_to_do(ballast: Ballast, tmp_path: Path) -> None:
+    run = synthetic.write_run(tmp_path / "run", blocks=1).path
+    (run / "tables").touch()
+    said = ballast("report", str(run))
+    assert (said.code, said.out) == (2, "")
+    assert f"ballast: {run / 'tables'}: File exists; name a folder" in said.err
+    assert "Traceback" not in said.err

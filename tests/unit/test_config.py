@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from harness.experiment.config import Experiment
-from harness.experiment.document import ConfigError
+from harness.experiment.document import ConfigError, Document
 from harness.experiment.files import EXPERIMENTS, load_experiment, names
 from harness.experiment.signals import aging_s, window_s
+from harness.experiment.site import from_inventory
 
 GOOD = """\
 name: small
@@ -295,3 +298,47 @@ def test_an_experiment_that_does_not_exist_brings_up_those_that_do() -> None:
 
 def test_an_experiment_is_found_by_name_or_by_path() -> None:
     assert load_experiment("quick") == load_experiment(EXPERIMENTS / "quick.yml")
+
+
+def bomb(depth: int = 9) -> str:
+    """A kilobyte that stands for nine to the power of `depth` words."""
+    text = "&a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]"
+    for level in range(1, depth):
+        text = f"&a{level} [{text}{f', *a{level - 1}' * 8}]"
+    return text
+
+
+@pytest.mark.parametrize("key", ["with", "policies"])
+def test_a_file_that_stands_for_more_than_fits_into_memory_is_refused_at_once(tmp_path: Path, key: str) -> None:
+    found = {
+        "with": GOOD.replace("high_mib: 300", f"high_mib: {bomb()}"),
+        "policies": GOOD.replace("tax: 0.5", f"tax: {bomb()}"),
+    }[key]
+    assert found != GOOD
+    assert len(found) < 3000
+    began_s = time.monotonic()
+    said = complaint(tmp_path, found)
+    assert time.monotonic() - began_s < 5
+    assert re.search(r"small\.yml:\d+: with its aliases .* longer than 1024 KiB; write out", said)
+
+
+def test_merged_keys_are_counted_before_they_are_merged(tmp_path: Path) -> None:
+    lines = ["x0: &x0 {a: b}", *(f"x{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 9)}]}}" for n in range(1, 12))]
+    assert re.search(r"small\.yml:\d+: with its aliases", complaint(tmp_path, "\n".join(lines)))
+
+
+def test_aliases_within_reason_are_as_good_as_written_out(tmp_path: Path) -> None:
+    (tmp_path / "some.yml").write_text("a: &a [1, 2]\nb: {c: *a, d: *a}\n")
+    assert Document(tmp_path / "some.yml").data == {"a": [1, 2], "b": {"c": [1, 2], "d": [1, 2]}}
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: larger than 1024 KiB"):
+        Document(Path("/dev/zero"))
+
+
+def test_an_inventory_that_stands_for_too_much_is_refused_before_ansible_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(f"all:\n  vars:\n    x: {bomb()}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yml:3: with its aliases"):
+        from_inventory([path], load_experiment("quick"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -181,3 +182,30 @@ def test_asked_twice_it_is_killed() -> None:
     assert not listener.is_to_be_killed()
     listener.stop()
     assert listener.is_to_be_killed()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (2, "ballast: /results/trials.csv: No space left on device; make room there"),
+        (70, "ZeroDivisionError: nobody foresaw it"),
+        (1, "Killed by something that prints no folder"),
+    ],
+)
+def test_what_ended_the_trials_is_shown_by_the_playbook_and_nothing_else_in_its_place(
+    project: Path, tmp_path: Path, code: int, said: str
+) -> None:
+    """The real playbook of the trials, with a stand-in for `harness trials` above it."""
+    (project / "below").mkdir()
+    shutil.copy(PROJECT / "playbooks" / "trials.yml", project / "below")
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").touch()
+    stand_in = f"import sys\nprint({said!r}, file=sys.stderr)\nsys.exit({code})\n"
+    (tmp_path / "harness" / "__main__.py").write_text(stand_in)
+    given = ("experiment=quick", "lab_enabled=false")
+    played = playbook.play("below/trials.yml", lambda _: None, extra_vars=given, project=project)
+    assert not played.done
+    assert not played.trials_failed
+    (failure,) = played.failures
+    assert failure.endswith(said)
+    assert "has no attribute" not in failure
