@@ -72,7 +72,7 @@ class RunFolder:
         if there and folder.committed() == set(map(numbers, trials)):
             damage |= folder._damaged_files(trials)
         elif not (folder.sealed and damage):
-            folder.commit()
+            folder._put_right()
         return replace(folder, damage=damage)
 
     @property
@@ -121,6 +121,13 @@ class RunFolder:
             raise RecordsError(
                 f"{self.path / 'trials.csv'} is damaged ({error}); delete it: opening the run rebuilds it from trials/"
             ) from error
+
+    def _put_right(self) -> None:
+        try:
+            self.commit()
+        except RecordsError as error:
+            said = "the run's files have to be put together before they are read"
+            raise RecordsError(f"{error} ({said}: where that cannot be, read a copy of the run)") from error
 
     def commit(self) -> None:
         """Rebuild the run's files from the trials that have ended, in the order of block and position.

@@ -29,6 +29,10 @@ REMEDIES = {
 """What the person can do about a file that is refused."""
 
 
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""Nothing but a disk says this, also where nobody knows which file it was."""
+
+
 def refused(error: OSError, path: Path | None = None) -> RecordsError | None:
     """Return what was refused as an error that names the file and the remedy; None where that is no matter of files.
 
@@ -36,9 +40,10 @@ def refused(error: OSError, path: Path | None = None) -> RecordsError | None:
     """
     where = error.filename if isinstance(error.filename, str | os.PathLike) else path
     remedy = REMEDIES.get(error.errno or 0)
-    if remedy is None or where is None:
+    if remedy is None or (where is None and error.errno not in _OF_DISKS):
         return None
-    return RecordsError(f"{os.fspath(where)}: {error.strerror}; {remedy}")
+    named = "" if where is None else f"{os.fspath(where)}: "
+    return RecordsError(f"{named}{error.strerror}; {remedy}")
 
 
 @contextmanager

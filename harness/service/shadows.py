@@ -21,8 +21,11 @@ class Shadows:
     def __init__(self, policies: Mapping[str, Policy], events: Events) -> None:
         self._policies, self._events = policies, events
         self._failed: set[str] = set()
-        for shadow in policies.values():
-            shadow.reset()
+        for label, shadow in policies.items():
+            try:
+                shadow.reset()
+            except Exception as error:  # noqa: BLE001 - as in `decisions`
+                self._fail(label, error)
 
     def decisions(self, tick: Tick) -> dict[str, Any]:
         """What each shadow wants for the guests that took part, before any governor; without those that failed now."""
@@ -34,7 +37,10 @@ class Shadows:
             try:
                 found[label] = decision_record(shadow, view.names, shadow.decide(view))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one that watches must not stop the trial
-                if label not in self._failed:
-                    self._failed.add(label)
-                    self._events("shadow_failed", "", f"{label}: {type(error).__name__}: {error}")
+                self._fail(label, error)
         return found
+
+    def _fail(self, label: str, error: Exception) -> None:
+        if label not in self._failed:
+            self._failed.add(label)
+            self._events("shadow_failed", "", f"{label}: {type(error).__name__}: {error}")

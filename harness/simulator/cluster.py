@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.experiment.manifest import source
+from harness.experiment.manifest import source, sources_sha256
 
 if TYPE_CHECKING:  # an extra, which most installations do not have
     from distributed import Client
@@ -42,17 +42,17 @@ def map_on_cluster(address: str, work: Callable[[T], R], items: Sequence[T]) -> 
             f"{error.name} is not installed, and a cluster needs it. Install the extra, here and on every worker: "
             ".venv/bin/python -m pip install --require-hashes --no-deps -r requirements-cluster.txt"
         ) from error
-    ours = source()
+    ours = {**source(), "files": sources_sha256()}
     with _connected(address) as client:
         futures = client.map(_guarded(ours), [pickle.dumps((work, item)) for item in items], pure=False)
         try:
             for future in as_completed(futures, loop=client.loop):
                 host, theirs, result = future.result()
                 if theirs != ours:
-                    raise ClusterError(
-                        f"the worker on {host} has {_told(theirs)}, and here is {_told(ours)}; bring both to the same "
-                        "commit and start the worker again"
-                    )
+                    where = f"the worker on {host} has {_told(theirs)}, and here is {_told(ours)}"
+                    if _told(theirs) == _told(ours):
+                        where += ", with other files in harness/ or workloads/"
+                    raise ClusterError(f"{where}; bring both to the same commit and start the worker again")
                 yield result
                 future.release()
         except KilledWorker as error:
@@ -76,10 +76,10 @@ def _guarded(ours: Mapping[str, Any]) -> Callable[[bytes], tuple[str, dict[str, 
         import platform
 
         try:
-            from harness.experiment.manifest import source
+            from harness.experiment.manifest import source, sources_sha256
         except ImportError:
             return platform.node(), None, None
-        theirs = source()
+        theirs = {**source(), "files": sources_sha256()}
         if theirs != ours:
             return platform.node(), theirs, None
         work, item = pickle.loads(pickled)
@@ -91,9 +91,8 @@ def _guarded(ours: Mapping[str, Any]) -> Callable[[bytes], tuple[str, dict[str, 
 def _told(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "no checkout of this project on its Python's path"
-    return (
-        f"{'commit ' + found['commit'] if found['commit'] else 'no commit'}{' with changes' if found['dirty'] else ''}"
-    )
+    commit = f"commit {found['commit']}" if found["commit"] else "no commit"
+    return f"{commit} with changes" if found["dirty"] else commit
 
 
 def _connected(address: str) -> Client:

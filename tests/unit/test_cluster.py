@@ -82,6 +82,15 @@ def test_a_worker_at_another_commit_is_refused(address: str, monkeypatch: pytest
     assert not list(tmp_path.iterdir())
 
 
+def test_a_worker_with_other_changes_on_the_same_commit_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cluster, "sources_sha256", lambda: "others")
+    with pytest.raises(ClusterError, match="with other files in harness/ or workloads/; bring both"):
+        list(map_on_cluster(address, partial(begins, tmp_path), [0]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_worker_without_our_source_is_refused_and_does_not_break_over_it(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,18 @@ def test_a_shadow_begins_every_trial_anew() -> None:
     assert found["s"]["targets_kib"] == {"g1": 100 * MIB, "g2": 500 * MIB}
 
 
+def test_a_shadow_that_fails_at_its_beginning_disturbs_nobody_either() -> None:
+    told, tell = teller()
+
+    class Stuck(Broken):
+        def reset(self) -> None:
+            raise ZeroDivisionError("nothing to forget")
+
+    shadows = Shadows({"bad": Stuck(99), "good": make("equal")}, tell)
+    assert told == [("shadow_failed", "", "bad: ZeroDivisionError: nothing to forget")]
+    assert "good" in shadows.decisions(tick_of(make("static"), VIEW))
+
+
 def test_a_service_whose_shadow_fails_acts_as_one_without() -> None:
     told, tell = teller()
     alone, watched = World(4), World(4)
