@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 
 from harness.compiled import CompileError
@@ -37,6 +37,10 @@ USER_ERRORS = (
     WorkerError,
     DoorError,
 )
+OUR_FAULT = (
+    "ballast: that is a fault of ballast itself, not of your input; what had ended is kept. Please report it with the "
+    'lines above, the command and the manifest.json of its run (CONTRIBUTING.md, "Report a fault")'
+)
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -55,18 +59,15 @@ class Exit(IntEnum):
 
 
 def told(error: Exception) -> Exit:
-    """Say what has ended a command, and return its exit code."""
+    """Say what has ended a command, and return its exit code, also where nothing more can be written."""
     known = error if isinstance(error, USER_ERRORS) else refused(error) if isinstance(error, OSError) else None
-    if known is not None:
-        print(f"ballast: {known}", file=sys.stderr)
-        return Exit.BAD_INPUT
-    traceback.print_exception(error)
-    print(
-        "ballast: that is a fault of ballast itself, not of your input; what had ended is kept. Please report it with "
-        'the lines above, the command and the manifest.json of its run (CONTRIBUTING.md, "Report a fault")',
-        file=sys.stderr,
-    )
-    return Exit.OUR_FAULT
+    with suppress(OSError):
+        if known is not None:
+            print(f"ballast: {known}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
+            print(OUR_FAULT, file=sys.stderr, flush=True)
+    return Exit.OUR_FAULT if known is None else Exit.BAD_INPUT
 
 
 @contextmanager

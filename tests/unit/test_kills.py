@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import random
+import re
+import resource
 import signal
 import sys
 import time
@@ -41,9 +43,10 @@ KILLS = 12
 LONGEST_S = 60.0
 
 
-def command(folder: Path) -> None:
-    """`ballast simulate`, in a process group of its own and without a word."""
+def command(folder: Path, largest_bytes: int) -> None:
+    """`ballast simulate`, in a process group of its own and without a word; no file may become larger than that."""
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, resource.RLIM_INFINITY))
     sys.stdout, sys.stderr = Path(os.devnull).open("w"), (folder / "said").open("a", buffering=1)  # noqa: SIM115
     # An edit beside the tests would begin another run, as it should.
     for module in (runs, manifest):
@@ -55,9 +58,9 @@ def command(folder: Path) -> None:
         os._exit(int(end.code or 0))
 
 
-def started(folder: Path) -> BaseProcess:
+def started(folder: Path, largest_bytes: int = resource.RLIM_INFINITY) -> BaseProcess:
     (folder / "small.yml").write_text(EXPERIMENT)
-    process = FORK.Process(target=command, args=(folder,))
+    process = FORK.Process(target=command, args=(folder, largest_bytes))
     process.start()
     return process
 
@@ -139,3 +142,16 @@ def test_a_campaign_that_is_killed_and_begun_again_at_once_has_the_rows_of_an_un
     told: list[str] = []
     disturbed(tmp_path, random.Random(seed), whole[1], told.append)
     assert rows(tmp_path) == whole[0], told
+
+
+@pytest.mark.parametrize("largest_bytes", [0, 5_000, 40_000])
+def test_a_campaign_whose_files_are_refused_says_why_with_2_and_goes_on_when_they_are_not(
+    whole: tuple[list[Any], float], largest_bytes: int, tmp_path: Path
+) -> None:
+    (tmp_path / "said").touch()
+    assert ended(started(tmp_path, largest_bytes)) == Exit.BAD_INPUT
+    if largest_bytes:  # else it cannot even say so into a file
+        said = (tmp_path / "said").read_text()
+        assert re.fullmatch(r"ballast: .*File too large; allow larger files there .*\n", said)
+    assert ended(started(tmp_path)) == Exit.DONE
+    assert rows(tmp_path) == whole[0]
