@@ -172,7 +172,7 @@ def balance(
         serve.stand(config, check=check, dry_run=dry_run)
         return
     if experiment is None or policy is None:
-        raise ConfigError("give an experiment and --policy, or the service's own file with --config (docs/service.md)")
+        raise typer.BadParameter("give EXPERIMENT and --policy, or the service's own file with --config")
     wanted = load_experiment(experiment).at()
     chosen = policies.make(policy, parameters(settings))
     shadows = {name: policies.make(name) for name in shadow or ()}
