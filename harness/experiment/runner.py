@@ -12,7 +12,7 @@ from harness.experiment.config import Experiment
 from harness.experiment.live import LiveTrial
 from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial, plan
-from harness.experiment.runs import Done, failed_trials, open_run
+from harness.experiment.runs import Done, check_source, failed_trials, open_run
 from harness.experiment.site import Site
 from harness.experiment.told import told_by
 from harness.experiment.workloads import Workload
@@ -38,7 +38,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
 
     Raises:
         HostAwayError: the host is away for longer; the run is not sealed.
-        RecordsError: somebody else is at work on the run, it is damaged, or it cannot be written.
+        RecordsError: somebody else is at work on the run, it is damaged or not to be written, or the source was edited.
         ConfigError: guests are to behave as only simulated ones do, or want more memory than the host has.
         ConnectionFailed: the Xen host or a guest cannot even be asked what it is.
         LabError: the lab went away.
@@ -56,6 +56,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
             progress.say(f"going on with {folder.path}: {len(ended)} trials had ended")
         began_s, total = time.monotonic(), len(todo) + len(ended)
         for number, trial in enumerate(todo):
+            check_source(folder)
             each_s = (time.monotonic() - began_s) / number if number else experiment.duration_s + OVERHEAD_S
             left = partial(_left, time.monotonic() + (len(todo) - number) * each_s)
             place = f"trial {len(ended) + number + 1} of {total}: {trial.policy.label}, block {trial.block}"

@@ -167,6 +167,19 @@ def _ended(path: Path) -> int:
     return len(list(path.glob(f"trials/*/{DONE}")))
 
 
+def check_source(folder: RunFolder) -> None:
+    """See that the source is still the one that the run was begun with: live trials read parts of it anew each time.
+
+    Raises:
+        RecordsError: it is not.
+
+    """
+    if sources_sha256() != folder.manifest.get("sources_sha256"):
+        said = "files of harness/ or workloads/ were edited while it ran, and a run is of one source"
+        remedy = "undo that, and the same command goes on with it; or leave it, and the command begins a new run"
+        raise RecordsError(f"{folder.path}: {said}; {remedy}")
+
+
 def failed_trials(folder: RunFolder) -> int:
     """How many trials of a run have a guest that is not ok."""
     trials = read_trials(folder.path)

@@ -87,7 +87,7 @@ def test_a_run_is_free_when_its_holder_was_killed_and_all_that_it_forked_have_en
 
 def test_a_simulation_that_is_started_twice_runs_once_and_the_second_changes_nothing(tmp_path: Path) -> None:
     first = started(tmp_path)
-    (path,) = _wait_for(lambda: list((tmp_path / "small").glob("*/.holder")))
+    attempt, *_ = _wait_for(lambda: list((tmp_path / "small").glob("*/trials/*.new")))
     assert first.pid
     os.kill(first.pid, signal.SIGSTOP)
     try:
@@ -96,7 +96,7 @@ def test_a_simulation_that_is_started_twice_runs_once_and_the_second_changes_not
         os.kill(first.pid, signal.SIGCONT)
     assert ended(first) == 0
     assert f"process {first.pid} on" in (tmp_path / "said").read_text()
-    assert read_run(path.parent).changed_files == {}
+    assert read_run(attempt.parents[1]).changed_files == {}
     assert len(list((tmp_path / "small").iterdir())) == 1
 
 
@@ -151,6 +151,21 @@ def test_an_edited_source_begins_a_new_run_and_it_is_said_why_the_old_one_is_not
     assert said == [
         f"not going on with {first}, of which 2 trials have ended: files of harness/ or workloads/ are others"
     ]
+
+
+def test_a_source_that_is_edited_between_two_trials_stops_the_campaign_and_the_run_stays_of_one_source(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machines, _, _, run = campaign(monkeypatch, tmp_path, away=0)
+    real = runs.sources_sha256
+    monkeypatch.setattr(runs, "sources_sha256", lambda: "edited" if len(machines.ran) == 2 else real())
+    with pytest.raises(RecordsError, match=r"edited while it ran.*undo that"):
+        run()
+    monkeypatch.setattr(runs, "sources_sha256", real)
+    run()
+    assert len(machines.ran) == 4
+    (path,) = (tmp_path / "small").iterdir()
+    assert RunFolder.open(path).sealed
 
 
 @pytest.mark.parametrize("keys", [{"duration_s": 40}, {"repetitions": 3}])
