@@ -92,11 +92,11 @@ class Rooms:
 
     def ask(self, size_kib: float, for_s: float, view: HostView) -> Room:
         """Promise room; whoever asks has made sure that it can be had (`could_kib` of a view that `see` returned)."""
+        before = {name: kib for name, kib in _sizes(view).items() if not math.isnan(kib)}
         if not self._rooms:
-            self._known = frozenset(view.names)
+            self._known = frozenset(before)  # one that is away is a newcomer when it comes back
             self._level_kib = self._present_kib(view)
         self._number += 1
-        before = {name: kib for name, kib in _sizes(view).items() if not math.isnan(kib)}
         room = Room(
             number=self._number, size_kib=size_kib, for_s=for_s, asked_s=view.time_s, before_kib=before
         )  # fmt: skip

@@ -93,6 +93,15 @@ def test_a_newcomer_that_is_balanced_from_then_on_takes_what_was_kept_for_it_too
     assert (room.state, seen.pool_kib) == (State.TAKEN, 1000 * MIB)
 
 
+def test_a_guest_that_was_away_when_room_was_asked_for_takes_it_when_it_comes_back() -> None:
+    rooms = Rooms()
+    away = view({"a": 1000, "b": np.nan}, free=64)
+    room = rooms.ask(500 * MIB, 60, away)
+    told(rooms, room, view({"a": 500, "b": np.nan}, free=564, time_s=2))
+    seen = rooms.see(view({"a": 500, "b": 500}, free=64, time_s=4))
+    assert (room.state, seen.pool_kib) == (State.TAKEN, 1000 * MIB)
+
+
 def test_who_starts_while_room_is_coming_is_not_taken_for_the_one_that_asked() -> None:
     rooms = Rooms()
     room = rooms.ask(500 * MIB, 60, view({"a": 1500}, free=64))
