@@ -12,8 +12,9 @@ from harness.experiment.signals import aging_s, traces_swap, window_s
 from harness.experiment.site import Site
 from harness.lab.held import Held
 from harness.ports import Clock
-from harness.xen.client import Events, GuestClient
+from harness.xen.client import GuestClient
 from harness.xen.clock import Dom0Clock
+from harness.xen.events import Events, Reporter
 from harness.xen.host import TIMEOUT_S, XenHost
 from harness.xen.source import Terms, XenSource
 from harness.xen.swap_trace import SwapTrace
@@ -60,19 +61,20 @@ def connected(
         )
         for guest in experiment.guests
     }
-    signals = experiment.signals
+    signals, report = experiment.signals, Reporter.around(events)
     clients = tuple(
         GuestClient(
-            machine, period_s=experiment.period_s / 2, aging_s=aging_s(signals), events=events, clock=clock.now_s
+            machine, period_s=experiment.period_s / 2, aging_s=aging_s(signals), events=report, clock=clock.now_s
         )
         for machine in site.guests
     )
     own = clock if isinstance(clock, Dom0Clock) else None
     host = XenHost(
-        site.dom0, site.guests, safe_kib=initial_kib(experiment), events=events, clock=own,
+        site.dom0, site.guests, safe_kib=initial_kib(experiment), events=report, clock=own,
         timeout_s=LAB_TIMEOUT_S if own else TIMEOUT_S,
     )  # fmt: skip
     with ExitStack() as stack:
+        stack.callback(report.close)
         stack.enter_context(host)  # first, for the clock is its dom0's
         for client in clients:
             stack.enter_context(client)
@@ -87,7 +89,7 @@ def connected(
             terms,
             reserve_kib=experiment.reserve_mib * KIB_PER_MIB,
             pool_kib=experiment.pool_mib * KIB_PER_MIB,
-            trace=SwapTrace(host, events) if traces_swap(signals) else None,
+            trace=SwapTrace(host, report) if traces_swap(signals) else None,
             window_s=window_s(signals),
             clock=clock.now_s,
         )

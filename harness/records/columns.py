@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,9 +54,6 @@ REPLAY_COLUMNS: Mapping[str, str] = {
 
 STATUSES = ("ok", "failed", "timeout", "oom", "lost")
 BETTER = ("higher", "lower", "")
-
-# Anything a terminal or a CSV reader could take for a line end or a command; tab and line feed stay.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 class RecordsError(ValueError):
@@ -144,8 +140,3 @@ class TrialRow:
             raise RecordsError(f"{where}: metric {self.metric!r} is ok but has no finite value; mark the row as failed")
         if self.value is not None and not (self.metric and self.better):
             raise RecordsError(f"{where}: a value needs its metric and direction; give metric and better")
-
-
-def plain(text: str) -> str:
-    """Return text that survives CSV and a terminal: no control characters, line ends as line feeds."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records.columns import REPLAY_COLUMNS, RecordsError, plain
+from harness.progress.plain import plain
+from harness.records.columns import REPLAY_COLUMNS, RecordsError
 from harness.records.storage import TEMPORARY
 
 REPLAY = "replay.csv"

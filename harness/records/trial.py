@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import orjson
 
-from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow, plain
+from harness.progress.plain import plain
+from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow
 from harness.records.decision import decision_record, tick_record
 from harness.records.folder import RunFolder
 from harness.records.storage import TEMPORARY, refused, stored, write_whole

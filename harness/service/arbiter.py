@@ -22,7 +22,7 @@ from harness.records import Stamp, TrialKey, decision_record, tick_record
 from harness.service.fallback import Hold, Steadfast
 from harness.service.safe import safe_kib
 from harness.service.shadows import Shadows
-from harness.xen.client import Events, no_events
+from harness.xen.events import Events, no_events
 from harness.xen.host import XenHost
 from harness.xen.source import XenSource
 

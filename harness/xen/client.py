@@ -13,6 +13,8 @@ from typing import Self
 
 import paramiko
 
+from harness.progress.plain import one_line
+from harness.xen.events import Events, Reporter, no_events
 from harness.xen.facts import UNKNOWN, Sample, SampleError, parse_sample, traffic
 from harness.xen.intake import Intake
 from harness.xen.machine import Machine
@@ -21,18 +23,13 @@ from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, tran
 
 SAMPLER = Path(__file__).with_name("sampler.pl")
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
-"""Between two attempts; each wait is twice the one before, until a sample arrives."""
+"""Between two attempts; each wait is twice the one before, until a connection has lasted as long as the longest."""
 QUIET_PERIODS = 3.0
 """Without a sample for longer than this a guest is called silent, as the governor does."""
+MOST_COMPLAINTS = 1024
+"""Bytes of the sampler's standard error that are kept."""
 DEAF_S = 120.0
 """After so long a silence the connection is given up. A thrashing guest was silent for 45 s and then came back."""
-
-Events = Callable[[str, str, str], None]
-"""Called with event, guest and detail, from a thread of the client; must not raise."""
-
-
-def no_events(event: str, guest: str, detail: str) -> None:
-    """For those who do not want to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +44,7 @@ class Received:
 class GuestClient:
     """Keeps one connection to one guest, and on it the sampler; connects again whenever that ends.
 
+    Whatever a guest or its SSH server does ends that connection at most: it is told, and tried again.
     With `aging_s` the sampler also tells the ages of the guest's pages, at that resolution.
     Events: `connected`, `disconnected`, `sampler_ended`, `silent`, `heard`, `rebooted`, `oom_kill`, `bad_line`,
     `no_page_ages`.
@@ -64,11 +62,12 @@ class GuestClient:
         self.machine, self.period_s, self.aging_s = machine, period_s, aging_s
         self.bad_lines = 0
         """Lines that were no samples."""
-        self._events, self._clock = events, clock
+        self._events, self._clock = Reporter.around(events), clock
         self._intake = Intake()
         self._received: tuple[Received, ...] = ()
         self._connection: paramiko.SSHClient | None = None
         self._sampler: paramiko.Channel | None = None
+        self._complaints = b""
         self._news = threading.Condition()
         self._closing = threading.Event()
         self._silent = False
@@ -149,9 +148,8 @@ class GuestClient:
         A sampler that is not there yet, or not any more, is not told: it begins when it begins.
         """
         sampler = self._sampler
-        if sampler is not None:
-            with suppress(paramiko.SSHException, OSError, EOFError):  # the listening thread sees it too, and tells
-                sampler.sendall(b"now\n")
+        if sampler is not None:  # not from here: a guest that takes nothing would hold up all others
+            threading.Thread(target=_say_now, args=[sampler], name=f"phase-{self.name}", daemon=True).start()
 
     def _open_channel(self) -> paramiko.Channel:
         return self._transport().open_session(timeout=PATIENCE_S)
@@ -166,19 +164,21 @@ class GuestClient:
     def _live(self) -> None:
         wait_s = FIRST_WAIT_S
         while not self._closing.is_set():
-            heard = self.newest
+            began_s = time.monotonic()
             try:
                 self._connection = connect(self.machine)
                 self._tell("connected")
                 with self._connection:
                     self._listen()
-            except (ConnectionFailed, paramiko.SSHException, OSError, EOFError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever a guest has provoked, this thread is its only ear
                 if not self._closing.is_set():
-                    self._tell("disconnected", str(error) or type(error).__name__)
+                    self._tell("disconnected", _cause(error))
             finally:
                 self._connection = None
-            wait_s = FIRST_WAIT_S if self.newest is not heard else min(2 * wait_s, LONGEST_WAIT_S)
+            if time.monotonic() - began_s > LONGEST_WAIT_S:
+                wait_s = FIRST_WAIT_S
             self._closing.wait(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     def _listen(self) -> None:
         """Run the sampler on the connection, again and again: what else runs on it must not suffer from its end."""
@@ -195,9 +195,9 @@ class GuestClient:
                     self._sampler = None
                 if self._closing.is_set():
                     return
-                detail = channel.recv_stderr(1024).decode(errors="replace").strip()
+                self._note_complaints(channel)
             self._transport()
-            self._tell("sampler_ended", detail or "it may have been killed; it is started again")
+            self._tell("sampler_ended", self._complaint() or "it may have been killed; it is started again")
             wait_s = FIRST_WAIT_S if self.newest is not heard else min(2 * wait_s, LONGEST_WAIT_S)
             self._closing.wait(wait_s)
 
@@ -206,6 +206,7 @@ class GuestClient:
         channel.settimeout(min(1.0, self.period_s))
         began_s = self._clock()
         while not self._closing.wait(self._intake.pause_s(self._clock())):
+            self._note_complaints(channel)
             try:
                 chunk = channel.recv(4096)
             except TimeoutError:
@@ -222,6 +223,16 @@ class GuestClient:
             self._sampler = channel  # not before it has spoken: until then perl may take what we say for source text
             for line in self._intake.take(chunk):
                 self._receive(line)
+
+    def _note_complaints(self, channel: paramiko.Channel) -> None:
+        """Keep the end of its standard error; what is not read there would in time take up all of the window."""
+        if channel.recv_stderr_ready():
+            self._complaints = (self._complaints + channel.recv_stderr(4096))[-MOST_COMPLAINTS:]
+
+    def _complaint(self) -> str:
+        """What it has said there; once."""
+        said, self._complaints = self._complaints, b""
+        return one_line(said.decode(errors="replace"))
 
     def _receive(self, line: bytes) -> None:
         try:
@@ -253,3 +264,15 @@ class GuestClient:
 
     def _tell(self, event: str, detail: str = "") -> None:
         self._events(event, self.name, detail)
+
+
+def _say_now(sampler: paramiko.Channel) -> None:
+    with suppress(paramiko.SSHException, OSError, EOFError):  # the listening thread sees it too, and tells
+        sampler.sendall(b"now\n")
+
+
+def _cause(error: Exception) -> str:
+    """In words where it is foreseen; else with its kind, since only that tells what it is."""
+    if isinstance(error, ConnectionFailed | paramiko.SSHException | OSError | EOFError):
+        return str(error) or type(error).__name__
+    return f"{type(error).__name__}: {error}"

@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from harness.governor import Plan
 from harness.ports import Outcome
-from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, Events, no_events
+from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S
 from harness.xen.clock import Dom0Clock
 from harness.xen.domains import HostState
+from harness.xen.events import Events, no_events
 from harness.xen.link import AgentLink, LinkError, NoAnswerError, Stepper
 from harness.xen.machine import Machine
 from harness.xen.ssh import ConnectionFailed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.xen.allowance import Allowance
 from harness.xen.facts import LONGEST_LINE
 
 BYTES_S = 16384.0
@@ -15,7 +16,8 @@ LINES = 2
 class Intake:
     """Cuts a stream into lines. It never holds more than a line, and says when to stop reading for a while.
 
-    What is not read waits in the guest: SSH's flow control stops a guest that floods.
+    What is not read waits in the guest: SSH's flow control stops one that floods, and a connection to one that does not
+    keep to that ends (wire.py).
     """
 
     def __init__(self) -> None:
@@ -23,17 +25,15 @@ class Intake:
         """Older lines of a burst, and lines without an end; not those that turn out to be no samples."""
         self._rest = b""
         self._overlong = False
-        self._allowance, self._at_s = BURST_BYTES, 0.0
+        self._allowance = Allowance(at_once=BURST_BYTES, per_s=BYTES_S)
 
     def pause_s(self, now_s: float) -> float:
         """How long to wait before the next read; 0 for a guest that keeps to its measure."""
-        self._allowance = min(BURST_BYTES, self._allowance + max(0.0, now_s - self._at_s) * BYTES_S)
-        self._at_s = now_s
-        return max(0.0, -self._allowance / BYTES_S)
+        return self._allowance.debt_s(now_s)
 
     def take(self, chunk: bytes) -> list[bytes]:
         """The newest whole lines, now that `chunk` has arrived."""
-        self._allowance -= len(chunk)
+        self._allowance.spend(len(chunk))
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if lines and self._overlong:
             del lines[0]

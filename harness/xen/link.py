@@ -15,6 +15,7 @@ import paramiko
 from harness.xen.agent import BUSY, LOG, UNLED
 from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
+from harness.xen.wire import Dom0Wire
 
 SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "deadman", "agent"))
 LONGEST_ANSWER = 1 << 24
@@ -76,7 +77,7 @@ class AgentLink:
         self._lock = threading.Lock()
         self._asked = 0
         self._rest = b""
-        self._connection = connect(machine)
+        self._connection = connect(machine, wire=Dom0Wire)
         try:
             self._channel = transport(self._connection).open_session(timeout=PATIENCE_S)
             sources = [path.read_bytes() for path in SENT]

@@ -10,7 +10,9 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.pkey import UnknownKeyType
 
+from harness.progress.plain import one_line
 from harness.xen.machine import Machine
+from harness.xen.wire import Wire
 
 PATIENCE_S = 60.0
 """For every step of a connection: a guest under memory pressure was seen to take 43 s."""
@@ -23,8 +25,8 @@ class ConnectionFailed(ConnectionError):  # noqa: N818  # beside ConnectionRefus
     """There is no connection; the message names the machine, the cause and the remedy."""
 
 
-def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
-    """Open a connection that keeps itself alive.
+def connect(machine: Machine, timeout_s: float = 20.0, *, wire: type[Wire] = Wire) -> paramiko.SSHClient:
+    """Open a connection that keeps itself alive; `wire` says what may come over it, and is made for guests.
 
     `timeout_s` is for TCP alone; what follows may take `PATIENCE_S` a step.
 
@@ -51,9 +53,10 @@ def connect(machine: Machine, timeout_s: float = 20.0) -> paramiko.SSHClient:
             banner_timeout=PATIENCE_S,
             auth_timeout=PATIENCE_S,
             channel_timeout=PATIENCE_S,
+            transport_factory=wire,
         )
         transport(client).set_keepalive(KEEPALIVE_S)
-    except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # whatever a machine has provoked in paramiko, there is no connection
         client.close()
         if tcp is not None:
             tcp.close()
@@ -77,12 +80,13 @@ def transport(client: paramiko.SSHClient) -> paramiko.Transport:
     """The connection under a client.
 
     Raises:
-        EOFError: it is closed.
+        EOFError: it is closed; the message says why, where that is known.
 
     """
     found = client.get_transport()
     if found is None or not found.is_active():
-        raise EOFError("the connection is closed")
+        why = found.get_exception() if found else None
+        raise EOFError(f"the connection is closed: {why}" if why else "the connection is closed")
     return found
 
 
@@ -126,4 +130,6 @@ def _cause_and_remedy(machine: Machine, error: Exception) -> str:
                 "(/etc/ssh/ssh_host_*_key.pub) and put it there."
             )
         case _:
-            return f"SSH did not come about ({type(error).__name__}: {error}). Try ssh by hand to see why."
+            return (
+                f"SSH did not come about ({type(error).__name__}: {one_line(str(error))}). Try ssh by hand to see why."
+            )

@@ -19,8 +19,9 @@ from harness.experiment.connection import LAB_TIMEOUT_S, stepping
 from harness.experiment.signals import Signal, aging_s, traces_swap, window_s
 from harness.experiment.workloads import WORKLOAD_DIR
 from harness.governor import Governor, Limits
-from harness.xen.client import GuestClient, no_events
+from harness.xen.client import GuestClient
 from harness.xen.clock import Dom0Clock
+from harness.xen.events import no_events
 from harness.xen.host import XenHost
 from harness.xen.source import Terms, XenSource
 from harness.xen.swap_trace import SwapTrace
