@@ -7,12 +7,17 @@ is read back at depth d would not have been evicted with d more memory. The sect
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-MOST_PAGES = 512 * 1024
-"""That are remembered of one guest: 2 GiB of swap, about 100 MiB here. The oldest are forgotten."""
+MOST_PAGES = 128 * 1024
+"""That are remembered of one guest: 512 MiB of swap, about 25 MiB here. Whoever has more is followed by a part of its pages
+(`thin`); where that does not help, the oldest are forgotten.
+"""
 LEAST_SLOTS = 1024
+MANY = 64
+"""Part of the stack; more than that at once, and to number it anew is quicker than to count each."""
 
 
 class Stack:
@@ -50,9 +55,30 @@ class Stack:
         self._count(slot, -1)
         return depth
 
-    def drop_oldest(self) -> None:
-        """Forget the page at the bottom."""
-        self._count(self._slots.popitem(last=False)[1], -1)
+    def push_all(self, pages: Sequence[int]) -> None:
+        """Put different pages on top, the last one uppermost; many at once cost O(n) together, and not O(log n) each."""
+        if len(pages) < len(self._slots) / MANY:
+            for page in pages:
+                self.push(page)
+            return
+        for page in pages:
+            self._slots.pop(page, None)
+        self._slots.update(dict.fromkeys(pages, 0))
+        self._renumber()
+
+    def thin(self, keeps: Callable[[int], bool]) -> None:
+        """Forget the pages that are not to be kept."""
+        self._slots = OrderedDict((page, slot) for page, slot in self._slots.items() if keeps(page))
+        self._renumber()
+
+    def drop_oldest(self, pages: int = 1) -> None:
+        """Forget the pages at the bottom."""
+        gone = [self._slots.popitem(last=False)[1] for _ in range(min(pages, len(self._slots)))]
+        if len(gone) > len(self._slots) / MANY:
+            self._renumber()
+        else:
+            for slot in gone:
+                self._count(slot, -1)
 
     def _below(self, slot: int) -> int:
         """How many pages lie below a slot."""
@@ -102,6 +128,21 @@ class GhostList:
     def __contains__(self, page: int) -> bool:
         return page in self._evicted or page in self._copies
 
+    @property
+    def known(self) -> int:
+        """All pages that are remembered."""
+        return len(self._evicted) + len(self._copies)
+
+    def thin(self, keeps: Callable[[int], bool]) -> None:
+        """Forget the pages that are not to be kept: of a part of the pages that is chosen without regard to how they are
+        used, the depths are those of all, times so much smaller (Waldspurger et al., "Efficient MRC construction with
+        SHARDS", FAST 2015).
+        """
+        before = max(1, len(self._evicted))
+        self._evicted.thin(keeps)
+        self._copies = OrderedDict((page, None) for page in self._copies if keeps(page))
+        self._stale = self._stale * len(self._evicted) // before
+
     def write(self, page: int) -> None:
         """A page was evicted; what was known under the same name was freed."""
         self._copies.pop(page, None)
@@ -127,10 +168,15 @@ class GhostList:
         self._evicted.take(page)
         self._copies.pop(page, None)
 
-    def evict_silently(self) -> None:
-        """Of the pages that need not be written the one that was read back first was evicted, as LRU would."""
-        if self._copies:
-            self._evicted.push(self._copies.popitem(last=False)[0])
+    def evict_silently(self, pages: int = 1) -> None:
+        """Of the pages that need not be written those that were read back first were evicted, as LRU would.
+
+        There can be no more of them than there are copies, whatever the guest claims.
+        """
+        many = min(pages, len(self._copies))
+        if many > 0:
+            self._evicted.push_all([self._copies.popitem(last=False)[0] for _ in range(many)])
+            self._evicted.drop_oldest(max(0, len(self._evicted) - self._most))
 
     def settle(self, evicted_pages: int, copied_pages: int, moving_pages: int = 0) -> None:
         """Agree with what the guest says: how many pages are in swap only, and how many there and in memory.
@@ -139,10 +185,8 @@ class GhostList:
         the guest counted: some were freed, nobody knows which, and depths are scaled as if they lay everywhere.
         """
         if evicted_pages <= 0 < len(self._evicted) and not moving_pages:
-            self._evicted, self._stale = Stack(), 0
-            return
-        while self._copies and len(self._evicted) < min(evicted_pages, self._most):
-            self.evict_silently()
+            self._evicted = Stack()
+        self.evict_silently(min(evicted_pages, self._most) - len(self._evicted))
         while len(self._copies) > max(0, copied_pages):
             self._copies.popitem(last=False)
         self._stale = max(0, len(self._evicted) - max(0, evicted_pages) - moving_pages)

@@ -131,3 +131,38 @@ def test_whatever_a_guest_claims_the_list_stays_within_its_measure(
         assert depth is None or 1 <= depth <= 8
         ghosts.settle(*claims[i % len(claims)])
         assert len(ghosts) <= 8
+
+
+PAGES = st.lists(st.integers(0, 40), max_size=40, unique=True)
+
+
+@given(PAGES, PAGES, st.integers(0, 50))
+def test_many_pages_at_once_lie_as_if_they_had_come_and_gone_one_by_one(
+    before: list[int], pushed: list[int], dropped: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ghost_list, "LEAST_SLOTS", 4)
+        at_once, one_by_one = Stack(), Stack()
+        for page in before:
+            at_once.push(page)
+            one_by_one.push(page)
+        at_once.push_all(pushed)
+        for page in pushed:
+            one_by_one.push(page)
+        at_once.drop_oldest(dropped)
+        for _ in range(min(dropped, len(one_by_one))):
+            one_by_one.drop_oldest()
+        assert [at_once.take(page) for page in range(41)] == [one_by_one.take(page) for page in range(41)]
+
+
+def test_silent_evictions_are_no_more_than_there_are_copies_and_stay_within_the_measure() -> None:
+    ghosts = GhostList(most_pages=50)
+    for page in range(40):
+        ghosts.write(page)
+    for page in range(30):
+        ghosts.read(page)
+    for page in range(100, 140):
+        ghosts.write(page)
+    ghosts.evict_silently(1 << 60)
+    assert len(ghosts) == 50
+    assert ghosts.known == 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.xen import swap_trace
+from harness.xen import ghost_list, swap_trace
 from harness.xen.domains import Domain
 from harness.xen.facts import Sample
 from harness.xen.host import HostError
@@ -175,3 +176,45 @@ def test_lost_events_are_told_ever_more_rarely() -> None:
     for _ in range(9):
         scene.returns()
     assert len(scene.told) == 4
+
+
+def took_s(scene: Scene, events: str, **said: float) -> float:
+    """Of the processor's time, for one interval."""
+    began_s = time.process_time()
+    scene.returns(events, **said)
+    return time.process_time() - began_s
+
+
+def test_what_an_interval_takes_does_not_depend_on_what_the_guest_claims_to_have_in_swap() -> None:
+    scene = Scene()
+    scene.returns()
+    scene.returns(mib("W", 0, 100) + " " + mib("R", 0, 50))
+    assert took_s(scene, "R2048+8", used_mib=2**30, cached_mib=0) < 0.5
+
+
+def test_a_guest_that_moves_much_is_followed_by_a_part_of_its_pages_and_its_depths_stay_true() -> None:
+    scene = Scene()
+    scene.returns()
+    for start in range(0, 2048, 128):
+        scene.returns(mib("W", start, 128))
+    guest = scene.trace._guests["g1"]
+    assert guest.every > 1
+    assert guest.ghosts.known <= ghost_list.MOST_PAGES
+    curve = scene.returns(mib("R", 1024, 64))
+    assert curve[-1][0] == pytest.approx(1024 * MIB, rel=0.02)
+    assert sum(rate for _, rate in curve) == pytest.approx(64 * MIB / 2, rel=0.05)
+    assert scene.told == [], "nothing was lost"
+    scene.returns(used_mib=0, cached_mib=0)
+    assert guest.every == 1, "swap is empty: every page is followed again"
+
+
+def test_a_guest_that_swaps_the_very_pages_that_are_followed_takes_no_more_than_a_measure() -> None:
+    scene = Scene()
+    scene.returns()
+    chosen = [page for page in range(2_000_000) if (page * swap_trace.SPREAD & swap_trace.WORD) >> 40 & 15 == 0]
+    events = " ".join(f"W{page * 8}+8" for page in chosen)
+    assert took_s(scene, events) < 3
+    guest = scene.trace._guests["g1"]
+    for _ in range(4):
+        scene.returns(events)
+    assert guest.ghosts.known <= ghost_list.MOST_PAGES
