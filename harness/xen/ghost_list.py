@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 MOST_PAGES = 128 * 1024
-"""That are remembered of one guest: 512 MiB of swap, about 25 MiB here. Whoever has more is followed by a part of its pages
-(`thin`); where that does not help, the oldest are forgotten.
+"""That are remembered of one guest: 512 MiB of swap, about 25 MiB here. Whoever has more is followed by a part of its
+pages (`thin`); where that does not help, the oldest are forgotten.
 """
 LEAST_SLOTS = 1024
 MANY = 64
@@ -56,7 +56,7 @@ class Stack:
         return depth
 
     def push_all(self, pages: Sequence[int]) -> None:
-        """Put different pages on top, the last one uppermost; many at once cost O(n) together, and not O(log n) each."""
+        """Put different pages on top, the last one uppermost; many at once cost O(n) together, not O(log n) each."""
         if len(pages) < len(self._slots) / MANY:
             for page in pages:
                 self.push(page)
@@ -134,9 +134,10 @@ class GhostList:
         return len(self._evicted) + len(self._copies)
 
     def thin(self, keeps: Callable[[int], bool]) -> None:
-        """Forget the pages that are not to be kept: of a part of the pages that is chosen without regard to how they are
-        used, the depths are those of all, times so much smaller (Waldspurger et al., "Efficient MRC construction with
-        SHARDS", FAST 2015).
+        """Forget the pages that are not to be kept.
+
+        In a part of the pages that is chosen without regard to their use, depths are those among all, by as much smaller
+        (Waldspurger et al., "Efficient MRC construction with SHARDS", FAST 2015).
         """
         before = max(1, len(self._evicted))
         self._evicted.thin(keeps)
