@@ -217,7 +217,7 @@ class LiveTrial:
                 names=tick.names, shadow=shadows.decisions(tick),
             )  # fmt: skip
             for work in self._works:
-                work.note_movement(tick.view)
+                work.note(tick.view)
             self.watch(self._seen(self.clock.now_s() - began_s, tick))
 
         balance(

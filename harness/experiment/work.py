@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import paramiko
 from harness.experiment.connection import KIB_PER_MIB
 from harness.experiment.sweep import Guest
 from harness.experiment.workloads import Workload
+from harness.progress.plain import one_line
 from harness.records import Stamp, TrialRow
 from harness.view import HostView
 from harness.xen.client import GuestClient
@@ -19,7 +21,12 @@ from harness.xen.facts import Sample, traffic
 from harness.xen.process import RemoteProcess
 
 STOP_S = 10.0
-KILLED = 137
+KILLED = {137: "SIGKILL", 143: "SIGTERM"}
+"""What a program ends with that was killed; nothing but want of memory kills one in a trial, unless we do."""
+KILLED_BELOW = re.compile(r"was killed by signal (9|15)\b")
+"""What our drivers say of a program (workloads/programs.py)."""
+AMPLE = 0.2
+"""Part of a guest's memory that is available: above it no OOM killer of user space acts. earlyoom does below 0.1."""
 COUNTERS = {
     "major_faults": "major_faults",
     "swapped_in_kib": "swap_in_kib",
@@ -43,6 +50,8 @@ class Work:
     first: Sample | None = None
     last_kib: float = math.nan
     moved_kib: float = 0.0
+    available: float = math.nan
+    """Part of its guest's memory that was available when it was last seen at work."""
     fault: str = ""
 
     @property
@@ -71,9 +80,12 @@ class Work:
             if self.process is not None:
                 self.process.kill(timeout_s=STOP_S)
 
-    def note_movement(self, view: HostView) -> None:
-        """Add up by how much its guest's memory has changed."""
-        kib = float(view.current_kib[view.names.index(self.guest.name)])
+    def note(self, view: HostView) -> None:
+        """Add up by how much its guest's memory has changed, and remember how short of it the guest is."""
+        place = view.names.index(self.guest.name)
+        if self.running:
+            self.available = float(view.mem_available_kib[place] / view.mem_total_kib[place])
+        kib = float(view.current_kib[place])
         if math.isfinite(kib):
             self.moved_kib += abs(kib - self.last_kib) if math.isfinite(self.last_kib) else 0.0
             self.last_kib = kib
@@ -81,7 +93,7 @@ class Work:
     def last_lines(self, most: int) -> str:
         """What it said last on its standard error."""
         said = self.process.stderr.decode(errors="replace").strip().splitlines() if self.process else []
-        return " | ".join(said[-most:]) or "it said nothing"
+        return one_line("\n".join(said[-most:])) or "it said nothing"
 
     def rows(self, now: Stamp) -> Iterator[TrialRow]:
         """One row a metric; a workload without any is a row all the same. `now` is for one that never went."""
@@ -117,9 +129,16 @@ class Work:
         said = self.last_lines(3) if went else f"before it was told to go: {self.last_lines(3)}"
         if (self._counters()["oom_kills"] or 0) > 0:  # it, or what it had started
             return "oom", f"the guest's kernel killed for want of memory; exit {process.exit_status}: {said}"
-        if process.exit_status == KILLED:
-            return "failed", f"exit {KILLED}: it was killed, and not for want of memory: {said}"
+        if process.exit_status in KILLED or KILLED_BELOW.search(said):
+            return self._killed(f"exit {process.exit_status}: {said}")
         return "failed", f"exit {process.exit_status}: {said}"
+
+    def _killed(self, said: str) -> tuple[str, str]:
+        """Status and reason where its guest's kernel counts no kill: then it was somebody in user space."""
+        if self.available > AMPLE:
+            return "failed", f"it was killed, though {self.available:.0%} of the guest's memory were available; {said}"
+        short = "" if math.isnan(self.available) else f", with {self.available:.0%} of the guest's memory available"
+        return "oom", f"killed by earlyoom, systemd-oomd or the like{short}; {said}"
 
     def _counters(self) -> dict[str, float | None]:
         newest = self.client.newest

@@ -198,6 +198,8 @@ class Governor:
                 ward.say("its maximum is {}", ward.wanted)
             elif ward.asked < ward.wanted <= ward.minimum:
                 ward.say("its minimum is {}", ward.wanted)
+            elif ward.wanted > ward.asked and ward.wanted > ward.minimum and math.isnan(ward.available):
+                ward.say("keeps {}, for what it needs to live is not known: it does not say MemAvailable", ward.wanted)
             elif ward.wanted > ward.asked and ward.wanted > ward.minimum:
                 ward.say("needs {} to live", ward.wanted)
         elif emergency > ward.current:

@@ -1,12 +1,14 @@
 """What a guest says about itself: from a line of the sampler to figures, and from two of those to rates. No I/O.
 
-A guest is not trusted. A line is taken whole or not at all, and whatever it claims hurts no one but that guest.
+A guest is not trusted. A line is taken whole or not at all, and whatever it claims hurts no one but that guest. A
+figure that its kernel itself has wrong, such as more free swap than there is, is unknown; the others of the line count.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 LONGEST_LINE = 4096
@@ -15,6 +17,8 @@ PAGE_KIB = 4
 """Xen's own pages, and those of every guest that its balloon driver serves on x86."""
 MOST_DIGITS = 15
 """So that every figure is exact as a float; as microseconds this is 31 years."""
+NEGATIVE = range(1 << 63, 1 << 64)
+"""A kernel's negative number: some of its counts go below 0 for a moment, and are printed as if they had no sign."""
 LARGEST_KIB = 2**40
 GENERATIONS = 64
 """Of pages, that are read of one line; the kernel has 4, at different times in every memory cgroup."""
@@ -121,7 +125,9 @@ _COUNTERS = {
 }
 _AGE = rb"[0-9]{1,%d}:[0-9]{1,10}:[0-9]{1,10}" % MOST_DIGITS
 _AGES = re.compile(rb"ages=(%s(?:,%s){0,%d})" % (_AGE, _AGE, GENERATIONS - 1))
-_FIELD = re.compile(rb"([A-Za-z_]{1,32})=([0-9]{1,%d})" % MOST_DIGITS)
+_FIELD = re.compile(rb"([A-Za-z_]{1,32})=([0-9]{1,%d}|[0-9]{19,20})" % MOST_DIGITS)
+_PARTS = {"mem_free_kib": "mem_total_kib", "mem_available_kib": "mem_total_kib", "swap_free_kib": "swap_total_kib"}
+"""What cannot be more than what it is a part of."""
 
 
 def parse_sample(line: bytes) -> Sample:
@@ -136,6 +142,17 @@ def parse_sample(line: bytes) -> Sample:
     head, *words = line.removesuffix(b"\n").split(b" ")
     if head != b"B1":
         raise SampleError(f"a line that begins with {head[:16]!r}, not with B1")
+    said, ages = _said(words)
+    seq, mono_ms = (_counted(said, key) for key in (b"seq", b"mono_ms"))
+    figures = dict(_figure(key, number) for key, number in said.items())
+    for part, whole in _PARTS.items():
+        if figures.get(part, UNKNOWN) > figures.get(whole, UNKNOWN):  # a negative number of a 32-bit kernel
+            figures[part] = UNKNOWN
+    return Sample(seq=seq, mono_s=mono_ms / 1000, page_ages=None if ages is None else _page_ages(ages), **figures)
+
+
+def _said(words: Iterable[bytes]) -> tuple[dict[bytes, int], bytes | None]:
+    """Numbers by their names, and the ages of pages, from the words of a line."""
     said: dict[bytes, int] = {}
     ages: bytes | None = None
     for word in words:
@@ -150,12 +167,17 @@ def parse_sample(line: bytes) -> Sample:
         if match[1] in said:
             raise SampleError(f"{match[1].decode()} is there twice")
         said[match[1]] = int(match[2])
-    for key in (b"seq", b"mono_ms"):
-        if key not in said:
-            raise SampleError(f"{key.decode()} is missing")
-    seq, mono_ms = said.pop(b"seq"), said.pop(b"mono_ms")
-    figures = dict(_figure(key, number) for key, number in said.items())
-    return Sample(seq=seq, mono_s=mono_ms / 1000, page_ages=None if ages is None else _page_ages(ages), **figures)
+    return said, ages
+
+
+def _counted(said: dict[bytes, int], key: bytes) -> int:
+    """Take out a number that has to be there."""
+    if key not in said:
+        raise SampleError(f"{key.decode()} is missing")
+    number = said.pop(key)
+    if number >= 10**MOST_DIGITS:
+        raise SampleError(f"{key.decode()} is {number}, more than there can be")
+    return number
 
 
 def _page_ages(text: bytes) -> tuple[tuple[float, float, float], ...]:
@@ -165,12 +187,14 @@ def _page_ages(text: bytes) -> tuple[tuple[float, float, float], ...]:
 
 def _figure(key: bytes, number: int) -> tuple[str, float]:
     if key in _PLAIN:
-        if number > LARGEST_KIB:
+        if number not in NEGATIVE and number > LARGEST_KIB:
             raise SampleError(f"{key.decode()} is {number}, more than there can be")
-        return _PLAIN[key], float(number)
+        return _PLAIN[key], UNKNOWN if number in NEGATIVE else float(number)
     if key in _COUNTERS:
         name, unit = _COUNTERS[key]
-        return name, number * unit
+        if number not in NEGATIVE and number >= 10**MOST_DIGITS:
+            raise SampleError(f"{key.decode()} is {number}, more than there can be")
+        return name, UNKNOWN if number in NEGATIVE else number * unit
     raise SampleError(f"{key.decode()} is no figure that the sampler sends")
 
 

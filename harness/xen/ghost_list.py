@@ -136,7 +136,7 @@ class GhostList:
     def thin(self, keeps: Callable[[int], bool]) -> None:
         """Forget the pages that are not to be kept.
 
-        In a part of the pages that is chosen without regard to their use, depths are those among all, by as much smaller
+        In a part of the pages that is chosen without regard to their use, depths are those of all, by as much smaller
         (Waldspurger et al., "Efficient MRC construction with SHARDS", FAST 2015).
         """
         before = max(1, len(self._evicted))

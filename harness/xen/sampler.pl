@@ -130,13 +130,17 @@ if ($aging_ms && open($lru_gen, '+<', "$kernel/debug/lru_gen")) {
 }
 
 sub sample {
-    my %sum;    # one figure per name, but for the swap areas, of which there can be several
+    my (%sum, %wrong);    # one figure per name, but for the swap areas, of which there can be several
     for (@files) {
         my ($path, $pattern, $names, $handle) = @$_;
         my $text = contents($handle);
-        $sum{ $names->{$1} // $1 } += $2 while $text =~ /$pattern/g;
+        while ($text =~ /$pattern/g) {
+            $sum{ $names->{$1} // $1 } += $2;
+            $wrong{ $names->{$1} // $1 } = 1 if $2 > 1e18;    # a negative number, printed as if it had no sign
+        }
         $sum{swap_device} = device($1) if $path eq '/proc/swaps' && $text =~ m{^(/dev/\S+)}m;
     }
+    delete @sum{ keys %wrong };
     return map { "$_=$sum{$_}" } sort keys %sum;
 }
 

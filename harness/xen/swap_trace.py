@@ -126,7 +126,7 @@ class _Guest:
 
 
 def _in_swap(sample: Sample, every: int) -> tuple[int | None, int]:
-    """Pages that are in swap only, where that is known, and those in memory that have a good copy there; of so many one."""
+    """Pages that are in swap only, where that is known, and those in memory with a good copy there; of so many one."""
     unit_kib = PAGE_KIB * every
     used, cached = sample.swap_used_kib / unit_kib, sample.swap_cached_kib / unit_kib
     return (max(0, int(used - cached)), int(cached)) if math.isfinite(used + cached) else (None, 0)

@@ -96,6 +96,22 @@ def test_the_sampler_holds_its_files_open_and_starts_no_process() -> None:
     process.wait(5)
 
 
+@perl
+def test_the_sampler_leaves_out_what_its_kernel_has_as_a_negative_number(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 1000 kB\nSwapTotal: 500 kB\nSwapFree: 18446744073709551612 kB\n")
+    text = SAMPLER.read_bytes().replace(b"/proc/meminfo", bytes(meminfo))
+    with subprocess.Popen(["perl", "-", "0.1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(text + b"__END__\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        process.stdin.close()
+    assert b"SwapFree" not in line
+    assert (parse_sample(line).mem_total_kib, parse_sample(line).swap_total_kib) == (1000, 500)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=4))
 def test_the_shell_of_the_guest_gives_a_command_exactly_the_words_that_we_gave(words: list[str]) -> None:

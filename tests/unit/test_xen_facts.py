@@ -99,6 +99,34 @@ def test_a_line_that_is_not_as_the_sampler_writes_it_is_refused_with_the_reason(
         parse_sample(line)
 
 
+NEGATIVE = b"18446744073709551612"
+"""-4, as a kernel prints it."""
+
+
+@pytest.mark.parametrize("key", ["SwapFree", "MemAvailable", "pswpout", "oom_kill"])
+def test_a_kernels_negative_number_is_unknown_and_the_line_lives(key: str) -> None:
+    said = parse_sample(
+        b"B1 seq=1 mono_ms=1000 MemTotal=500 SwapTotal=90 %s=%s pgmajfault=7" % (key.encode(), NEGATIVE)
+    )
+    assert (said.mem_total_kib, said.swap_total_kib, said.major_faults) == (500, 90, 7)
+    unknown = {field.name for field in fields(said) if not known(getattr(said, field.name))}
+    assert {"SwapFree": "swap_free_kib", "MemAvailable": "mem_available_kib", "pswpout": "swapped_out_kib",
+            "oom_kill": "oom_kills"}[key] in unknown  # fmt: skip
+
+
+def test_more_free_than_there_is_as_a_32_bit_kernel_has_it_is_unknown() -> None:
+    said = parse_sample(b"B1 seq=1 mono_ms=1000 MemTotal=500 MemFree=400 SwapTotal=90 SwapFree=4294967292")
+    assert math.isnan(said.swap_free_kib)
+    assert said.mem_free_kib == 400
+
+
+@pytest.mark.parametrize("key", ["seq", "mono_ms"])
+def test_a_line_without_a_moment_is_no_sample(key: str) -> None:
+    line = {"seq": b"1", "mono_ms": b"1"} | {key: NEGATIVE}
+    with pytest.raises(SampleError, match="more than there can be"):
+        parse_sample(b"B1 " + b" ".join(name.encode() + b"=" + number for name, number in line.items()))
+
+
 HOSTILE = st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"B1 seq=1 mono_ms=1 " + tail)
 
 
