@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Run, is_again, read_run
+from harness.records import BEYOND, LARGEST, SMALLEST, Run, is_again, read_run
 from reports import statistics
 
 _FREE = ("seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline")
@@ -180,8 +180,8 @@ def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, 
 
 
 def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
-    trials = pd.concat(
-        [run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True
+    trials = _possible(
+        pd.concat([run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True)
     )
     setup: Mapping[str, Any] = runs[0].manifest["experiment"]
     wanted = [_label(policy) for policy in setup.get("policies") or ()]
@@ -201,6 +201,18 @@ def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
         trials=trials,
         again=again,
         pairs=_pairs(trials, base),
+    )
+
+
+def _possible(trials: pd.DataFrame) -> pd.DataFrame:
+    """Count a value that no result can have as failed, with its reason, so that one of them does not end the report."""
+    value = trials["value"]
+    beyond = (trials["status"] == "ok") & value.notna() & (value != 0) & ~value.between(SMALLEST, LARGEST)
+    said = [f"the value is {number:g}, {BEYOND}" for number in value[beyond]]
+    return trials.assign(
+        status=trials["status"].mask(beyond, "failed"),
+        reason=trials["reason"].mask(beyond, pd.Series(said, index=trials.index[beyond], dtype=object)),
+        value=value.mask(beyond, math.nan),
     )
 
 

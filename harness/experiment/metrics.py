@@ -12,12 +12,11 @@ from pydantic import Field
 
 from harness.experiment.document import Model, Problem
 from harness.progress.plain import one_line
+from harness.records import BEYOND, LARGEST, SMALLEST
 
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 _LAST_LINES = 5
-LARGEST = 1e15
-"""Up to this whole numbers are exact, and sums, products and squares of many far from what a float can hold."""
 
 
 class Metric(Model):
@@ -28,8 +27,6 @@ class Metric(Model):
     better: Literal["higher", "lower"]
     key: Key | None = None
     regex: str | None = None
-    min: float = 0.0
-    """Less cannot be: of a rate, a time, a count."""
 
     def read(self, output: str) -> float:
         """Return the number from a workload's standard output.
@@ -45,13 +42,12 @@ class Metric(Model):
             number = math.nan
         except OverflowError:  # a whole number of hundreds of digits
             number = math.inf
-        if self.min <= number <= LARGEST:
+        if number == 0 or SMALLEST <= number <= LARGEST:
             return number
         last = one_line("\n".join(output.strip().splitlines()[-_LAST_LINES:])) or "nothing at all"
         if math.isnan(number):
             raise ValueError(f"no number for {self.name} in the output, which ends with: {last}")
-        bound = f"at least {self.min:g}" if number < self.min else f"at most {LARGEST:g}"
-        raise ValueError(f"{self.name} is {number:g} in the output, and must be {bound}; it ends with: {last}")
+        raise ValueError(f"{self.name} is {number:g} in the output, {BEYOND}; it ends with: {last}")
 
     def _from_json(self, output: str) -> Any:  # noqa: ANN401 - whatever the program printed
         for line in reversed(output.splitlines()):

@@ -6,9 +6,12 @@ the run's files, crash safe; `read_run` gives them back as frames.
 
 from harness.records.again import again, is_again, without_again
 from harness.records.columns import (
+    BEYOND,
     EVENT_COLUMNS,
+    LARGEST,
     REPLAY_COLUMNS,
     SAMPLE_COLUMNS,
+    SMALLEST,
     STATUSES,
     TRIAL_COLUMNS,
     RecordsError,
@@ -27,13 +30,16 @@ from harness.records.trial import TrialWriter
 from harness.records.whole import DONE, FORMAT
 
 __all__ = [
+    "BEYOND",
     "DONE",
     "EVENT_COLUMNS",
     "FORMAT",
+    "LARGEST",
     "MANIFEST",
     "REPLAY",
     "REPLAY_COLUMNS",
     "SAMPLE_COLUMNS",
+    "SMALLEST",
     "STATUSES",
     "TRIAL_COLUMNS",
     "HeldError",

@@ -54,6 +54,11 @@ REPLAY_COLUMNS: Mapping[str, str] = {
 
 STATUSES = ("ok", "failed", "timeout", "oom", "lost")
 BETTER = ("higher", "lower", "")
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Of a result that is not 0: up to the larger whole numbers are exact, and ratios, products and squares of any two, and
+sums of many, stay far from what a float can hold."""
+BEYOND = f"and no result is negative, above {LARGEST:g}, or between 0 and {SMALLEST:g}"
+"""Why a number is none."""
 
 
 class RecordsError(ValueError):

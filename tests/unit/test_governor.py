@@ -412,6 +412,8 @@ def test_a_guest_keeps_what_it_needs_to_live() -> None:
 def test_a_guest_whose_available_memory_is_not_known_does_not_shrink() -> None:
     plan = Governor().plan(roomy([300], available=[np.nan]), asking([100]))
     assert plan.steps == ()
+    assert "needs" not in plan.held["g1"].replace("what it needs to live is not known", "")
+    assert "MemAvailable" in plan.held["g1"]
 
 
 def test_a_target_that_could_not_be_set_is_not_held_against_the_guest() -> None:

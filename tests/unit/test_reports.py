@@ -7,16 +7,18 @@ import csv
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import reports
-from harness.records import RecordsError
+from harness.records import RecordsError, TrialRow, TrialWriter
 from reports import content, pdf, shadows, style, summary, tables, timeline, words
 from reports.document import Document, Paragraph, Picture, Table
 from reports.findings import Findings
@@ -368,3 +370,28 @@ def test_reports_know_nothing_of_the_harness_but_its_records() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert all(name == "harness.records" for name in names if name.startswith("harness")), path.name
+
+
+@pytest.mark.parametrize(
+    ("values", "base", "impossible"),
+    [
+        ([1e308, 1e-308, -1.0, 0.0, 5e15, 1e200], None, 5),
+        ([1e15, 1e-15, 0.0, 1e15, 1e-15, 1e15], 1e-15, 0),
+        ([1e308] * 6, -1e308, 12),
+    ],
+)
+def test_no_value_of_a_run_whatever_ends_its_report(
+    values: list[float], base: float | None, impossible: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = synthetic.rows
+
+    def rows(writer: TrialWriter, *given: Any, **more: Any) -> Iterator[TrialRow]:  # noqa: ANN401  # as they come
+        changed = {"two-state": values[writer.key.block - 1], "static": base}.get(writer.key.label)
+        for row in honest(writer, *given, **more):
+            yield row if row.guest != "g1" or changed is None else replace(row, value=changed)
+
+    monkeypatch.setattr(synthetic, "rows", rows)
+    run = synthetic.write_run(tmp_path / "run").path
+    folder = reports.build([run], out=tmp_path / "out").parent
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / "tables" / "failures.csv").read_text().count("no result is") == impossible

@@ -152,7 +152,9 @@ def test_an_unknown_workload_brings_up_the_one_that_was_meant(tmp_path: Path) ->
         load_workloads(tmp_path, ["spn"])
 
 
-@pytest.mark.parametrize("said", ["9" * 400, "1e308", "1e400", "NaN", "Infinity", "-Infinity", "-0.5", "1e16"])
+@pytest.mark.parametrize(
+    "said", ["9" * 400, "1e308", "1e400", "NaN", "Infinity", "-Infinity", "-0.5", "1e16", "1e-320"]
+)
 def test_a_number_that_cannot_be_fails_the_row_with_a_reason(said: str) -> None:
     with pytest.raises(ValueError, match="rate") as caught:
         metric().read(f'{{"rate": {said}}}')
@@ -162,13 +164,7 @@ def test_a_number_that_cannot_be_fails_the_row_with_a_reason(said: str) -> None:
     assert len(str(caught.value)) < 700
 
 
-def test_a_number_may_be_negative_where_the_workload_says_so() -> None:
-    assert metric(min=-10.0).read('{"rate": -0.5}') == -0.5
-    with pytest.raises(ValueError, match="at least -10"):
-        metric(min=-10.0).read('{"rate": -10.5}')
-
-
-def metric(**fields: str | float) -> Metric:
+def metric(**fields: str) -> Metric:
     return Metric.model_validate({"name": "rate", "unit": "1/s", "better": "higher", **fields})
 
 
