@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from rich.text import Text
 from harness import policies
 from harness.balancer import Tick
 from harness.cli import serve
-from harness.cli.serve import keep_nothing, remembered, tell
+from harness.cli.serve import keep_nothing, remembered, say, tell
 from harness.cli.show import AllowSwapOption, SetOption, parameters
 from harness.experiment import site
 from harness.experiment.config import Experiment
@@ -29,9 +29,11 @@ from harness.experiment.files import find, load_experiment
 from harness.governor import Limits
 from harness.lab.lab import Lab
 from harness.progress import playbook
+from harness.progress.plain import one_line, plain
 from harness.progress.playbook import Kind, Line
 from harness.service import arbiter
 from harness.service.fallback import Hold
+from harness.xen.events import Reporter
 
 MAIN = "run-experiment.yml"
 STYLES = {Kind.PLAY: "bold", Kind.PROGRESS: "cyan", Kind.WARNING: "yellow", Kind.FAILED: "red"}
@@ -185,40 +187,40 @@ def balance(
     clock = where.clock()
     known, keep = ({}, keep_nothing) if trust is None or dry_run else remembered(trust)
     stop: list[bool] = []
+    report, watched = Reporter(tell), sys.stderr is not None and sys.stderr.isatty()
     with ExitStack() as stack:
         journal = _journal(stack, out)
 
         def record(line: Mapping[str, Any], tick: Tick) -> None:
             journal(json.dumps(line, ensure_ascii=False, allow_nan=False))
-            if sys.stderr.isatty():
-                print(status(line, tick, dry_run=dry_run), file=sys.stderr)
+            if watched:
+                say(status(line, tick, dry_run=dry_run))
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            host, source = stack.enter_context(arbiter.connected(wanted, where, tell, clock))
+            host, source = stack.enter_context(arbiter.connected(wanted, where, report, clock))
             # From here on whatever comes first ends the tick, and nothing disturbs the setting of the safe targets.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stop.append(True))
             acting = arbiter.DryHost() if dry_run else host
             arbiter.serve(
                 source, acting, chosen, shadows=shadows, limits=limits, clock=clock, record=record,
-                stopped=lambda: bool(stop), events=tell, trust=known, keep=keep,
+                stopped=lambda: bool(stop), events=report, trust=known, keep=keep,
                 fallback=instead, initial_kib=initial_kib(wanted),
             )  # fmt: skip
         except KeyboardInterrupt:
             return  # while it connected: nothing was set
-    end = "stopped" if dry_run else "stopped; the guests keep what they have (ballast restore: the initial split)"
-    print(end, file=sys.stderr)
+    say("stopped" if dry_run else "stopped; the guests keep what they have (ballast restore: the initial split)")
 
 
 @app.command()
 def restore(experiment: ExperimentArgument, inventory: InventoryOption = None) -> None:
     """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
     wanted = load_experiment(experiment).at()
-    far = arbiter.restore(wanted, _site(wanted, inventory), tell)
+    far = arbiter.restore(wanted, _site(wanted, inventory), Reporter(tell))
     for guest in wanted.guests:
         if guest.name in far:
-            print(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}", file=sys.stderr)
+            say(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}")
         else:
             print(f"{guest.name} {guest.initial_mib} MiB")
     if far:

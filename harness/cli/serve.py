@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from harness.experiment.document import ConfigError
 from harness.governor import Trust
+from harness.progress.plain import one_line, plain
 from harness.records import Stamp
 from harness.service.arbiter import Keep
 from harness.service.file import load_service
@@ -46,7 +48,7 @@ def stand(file: Path, *, check: bool, dry_run: bool) -> None:
     path = standing.service.trust
     known, keep = ({}, keep_nothing) if path is None or dry_run else remembered(path)
     standing.run(known, keep)
-    tell("stopped", "", "the guests keep what they have")
+    standing.event("stopped", "", "the guests keep what they have")
 
 
 def remembered(path: Path) -> tuple[dict[str, Trust], Keep]:
@@ -56,13 +58,13 @@ def remembered(path: Path) -> tuple[dict[str, Trust], Keep]:
     file = TrustFile(path)
     known, ignored = file.read()
     if ignored:
-        print(f"ballast: {ignored}", file=sys.stderr)
+        say(f"ballast: {ignored}")
 
     def keep(trust: Mapping[str, Trust], at_end: bool) -> None:
         try:
             file.keep(trust, at_once=at_end)
         except OSError as error:
-            print(f"ballast: trust: {path}: {error.strerror}; it is not up to date", file=sys.stderr)
+            say(f"ballast: trust: {path}: {error.strerror}; it is not up to date")
 
     return known, keep
 
@@ -72,5 +74,15 @@ def keep_nothing(trust: Mapping[str, Trust], at_end: bool) -> None:
 
 
 def tell(event: str, guest: str, detail: str) -> None:
-    """Say an event, where a service's log is."""
-    print(" ".join(filter(None, (Stamp.now().utc, event, guest, detail))), file=sys.stderr, flush=True)
+    """One line of the service's log. Raises OSError or ValueError where it cannot be written; the reporter copes."""
+    if sys.stderr is None:  # it was closed when we started; print would take standard output instead
+        raise ValueError("standard error is closed")
+    words = filter(None, (Stamp.now().utc, event, one_line(guest), one_line(detail)))
+    print(" ".join(words), file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """For the person who may watch; that nobody does, or that a disk is full, is no reason to stop."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(plain(line), file=sys.stderr, flush=True)

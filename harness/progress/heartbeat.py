@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.progress import EVERY_S, LONGEST_LINE
 from harness.progress.owner import wait_readable
+from harness.progress.plain import one_line
 
 PATIENCE_S = EVERY_S + 1.5  # what speaks for itself comes first
 
@@ -56,7 +57,7 @@ def listen(listener: socket.socket) -> None:
 
 def say(line: str) -> None:
     """Print one line, whatever is in it."""
-    print("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line), flush=True)
+    print(one_line(line, LONGEST_LINE), flush=True)
 
 
 if __name__ == "__main__":

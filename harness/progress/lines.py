@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from harness.progress.plain import one_line
+
 EVERY_S = 8.0
 """A person should never wait longer than this for a sign of life."""
 SOCKET_VARIABLE = "BALLAST_PROGRESS_SOCKET"
@@ -27,7 +29,7 @@ def printer() -> Callable[[str], None]:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with suppress(OSError):
             listener.connect(path)
-            return lambda line: listener.sendall(line[:LONGEST_LINE].encode()) if line else None
+            return lambda line: listener.sendall(line[:LONGEST_LINE].encode(errors="replace")) if line else None
     return to_standard_error
 
 
@@ -55,7 +57,7 @@ class Progress:
     def _print(self, line: str) -> None:
         elapsed_s = time.monotonic() - self._start_s
         with suppress(OSError, ValueError):  # nobody reads any more: the work goes on
-            self._write(f"  [{elapsed_s:5.0f} s] {line}")
+            self._write(f"  [{elapsed_s:5.0f} s] {one_line(line, LONGEST_LINE)}")
 
     @contextmanager
     def alive(self, more: Callable[[], str] | None = None) -> Iterator[None]:

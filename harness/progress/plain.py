@@ -28,7 +28,7 @@ def one_line(text: str, most_chars: int = LONGEST_CHARS) -> str:
     """Return it as one line of at most so many characters; ends of lines inside show as ` | `."""
     if len(text) > 4 * most_chars:  # so that what is to be thrown away costs nothing
         text = text[: 2 * most_chars] + text[-2 * most_chars :]
-    text = " | ".join(filter(None, (line.strip() for line in plain(text).replace("\t", " ").split("\n"))))
+    text = " | ".join(filter(None, (line.rstrip() for line in plain(text).replace("\t", " ").split("\n"))))
     if len(text) <= most_chars:
         return text
     begin = (most_chars - len(CUT)) // 3

@@ -22,6 +22,7 @@ import ansible_runner
 import pexpect  # by which ansible-runner runs the playbook
 
 from harness.progress.owner import ancestors, wait_readable
+from harness.progress.plain import plain
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -32,7 +33,8 @@ CALLBACKS = "playbooks/callback_plugins"
 LAST_LINES = 20
 """Of what a failed command said."""
 
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""Ansible's own, which are left out; whatever else is a command to a terminal is shown as what it is."""
 
 
 class Kind(StrEnum):
@@ -254,7 +256,7 @@ def _joined(message: object) -> str:
 
 
 def _plain(text: str) -> str:
-    return _ESCAPES.sub("", text)
+    return plain(_COLOURS.sub("", text))
 
 
 @contextmanager

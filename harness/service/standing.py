@@ -25,7 +25,8 @@ from harness.service.notify import Notify
 from harness.service.room import Room, Rooms
 from harness.service.roster import Roster
 from harness.view import HostView
-from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, Events, GuestClient
+from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, GuestClient
+from harness.xen.events import Events, Reporter
 from harness.xen.host import HostError, XenHost
 from harness.xen.machine import Machine
 from harness.xen.source import XenSource
@@ -68,14 +69,15 @@ class Standing:
         self._tell = tell
         self._clock, self._notify = SystemClock(), Notify()
         self._metrics = Metrics(self._service.policy.label)
-        self._journal = Journal(self._service.decisions, lambda event, detail: tell(event, "", detail))
+        self._journal = Journal(self._service.decisions, lambda event, detail: self.event(event, "", detail))
+        self.event = Reporter(self._happened)
 
     @property
     def service(self) -> Service:
         """What the file says now."""
         return self._service
 
-    def event(self, event: str, guest: str, detail: str) -> None:
+    def _happened(self, event: str, guest: str, detail: str) -> None:
         """Something happened: it is said, counted, and written where the decisions are."""
         self._metrics.event(event, guest, detail)
         self._journal.write({"utc": Stamp.now().utc, "event": event, "guest": guest, "detail": detail})

@@ -12,7 +12,7 @@ from harness.ports import Outcome
 from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S
 from harness.xen.clock import Dom0Clock
 from harness.xen.domains import HostState
-from harness.xen.events import Events, no_events
+from harness.xen.events import Events, Reporter, no_events
 from harness.xen.link import AgentLink, LinkError, NoAnswerError, Stepper
 from harness.xen.machine import Machine
 from harness.xen.ssh import ConnectionFailed
@@ -61,7 +61,7 @@ class XenHost:
         self._stepper: Stepper | None = None
         self.look_after(guests)
         self._safe_kib, self._lease_s, self._timeout_s = dict(safe_kib), lease_s, timeout_s
-        self._events = events
+        self._events = Reporter.around(events)
         self._link: AgentLink | None = None
         self._dead: AgentLink | None = None
         self._why = "not started"

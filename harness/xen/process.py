@@ -205,7 +205,9 @@ class RemoteProcess:
     def _take(self, data: bytes) -> None:
         with self._changed:
             self._out += data
-            if not self._ready and (said := _READY.search(self._out)):
+            # What came before the line that is not whole yet was looked at when it came.
+            begin = max(0, self._out.rfind(b"\n", 0, len(self._out) - len(data)) + 1)
+            if not self._ready and (said := _READY.search(self._out, begin)):
                 del self._out[said.start() : said.end()]
                 self._ready = True
                 self._changed.notify_all()
