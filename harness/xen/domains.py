@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class StateError(ValueError):
+    """What dom0 says of itself cannot be read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """What Xen says about one domain; KiB."""
@@ -39,11 +43,29 @@ class HostState:
 
     @classmethod
     def told(cls, said: Mapping[str, Any]) -> HostState:
-        """Read the agent's answer to `state`."""
-        domains = {name: _domain(facts) for name, facts in said["domains"].items()}
-        return cls(total_kib=said["total_kib"], free_kib=said["free_kib"], domains=domains)
+        """Read the agent's answer to `state`.
+
+        Raises:
+            StateError: it is none.
+
+        """
+        try:
+            domains = {name: _domain(facts) for name, facts in said["domains"].items()}
+            return cls(total_kib=_kib(said["total_kib"]), free_kib=_kib(said["free_kib"]), domains=domains)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateError(
+                f"dom0's agent tells no state that can be read ({type(error).__name__}: {error})"
+            ) from error
 
 
 def _domain(facts: Mapping[str, Any]) -> Domain:
     disks = {number: (read, written) for number, (read, written) in facts["disks_kib"].items()}
+    _kib(facts["domid"])
+    _kib(facts["current_kib"])
     return Domain(**{**{name: facts[name] for name in Domain.__slots__}, "disks_kib": disks})
+
+
+def _kib(number: object) -> int:
+    if not isinstance(number, int):
+        raise TypeError(f"{str(number)[:40]} is no whole number")
+    return number

@@ -11,7 +11,7 @@ from harness.governor import Plan
 from harness.ports import Outcome
 from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S
 from harness.xen.clock import Dom0Clock
-from harness.xen.domains import HostState
+from harness.xen.domains import HostState, StateError
 from harness.xen.events import Events, Reporter, no_events
 from harness.xen.link import AgentLink, LinkError, NoAnswerError, Stepper
 from harness.xen.machine import Machine
@@ -117,7 +117,10 @@ class XenHost:
             HostError: it cannot be asked.
 
         """
-        return HostState.told(self._ask({"op": "state"}))
+        try:
+            return HostState.told(self._ask({"op": "state"}))
+        except StateError as error:
+            raise HostError(f"{self.dom0}: {error}") from error
 
     def apply(self, plan: Plan) -> Outcome:
         """Set the targets of a plan, those that shrink first, and its caps.

@@ -144,7 +144,7 @@ class AgentLink:
         line, _, self._rest = self._rest.partition(b"\n")
         try:
             said = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise EOFError(f"{line[:80]!r} is no answer; is something printed at login?") from None
         if not isinstance(said, dict):
             raise EOFError(f"{line[:80]!r} is no answer")
