@@ -18,6 +18,7 @@ from rich.text import Text
 
 from harness.cli.show import console
 from harness.policies.base import mib
+from harness.progress.plain import one_line
 from harness.service import door
 from harness.service.room import State
 
@@ -136,7 +137,7 @@ def table(shown: Mapping[str, Any]) -> Table:
         stall = "" if guest["stall_some"] is None else f"{guest['stall_some']:.0%}"
         why = guest["failed"] or guest["reason"]
         cells = [guest["name"], *map(_mib, sizes), _mib(guest["swap_used_kib"]), stall, why]
-        made.add_row(*map(Text, cells), style="" if guest["balanced"] else "dim")
+        made.add_row(*(Text(one_line(cell)) for cell in cells), style="" if guest["balanced"] else "dim")
     return made
 
 

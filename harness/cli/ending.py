@@ -15,7 +15,6 @@ from harness.experiment.away import HostAwayError
 from harness.experiment.document import ConfigError
 from harness.lab.image import LabError
 from harness.policies import PolicyError
-from harness.progress.plain import plain
 from harness.records import RecordsError, refused
 from harness.service.door import DoorError
 from harness.simulator.cluster import ClusterError

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +29,6 @@ from harness.experiment.files import find, load_experiment
 from harness.governor import Limits
 from harness.lab.lab import Lab
 from harness.progress import playbook
-from harness.progress.plain import one_line, plain
 from harness.progress.playbook import Kind, Line
 from harness.service import arbiter
 from harness.service.fallback import Hold

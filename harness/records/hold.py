@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from harness.records.columns import RecordsError, Stamp, plain
+from harness.progress.plain import plain
+from harness.records.columns import RecordsError, Stamp
 from harness.records.storage import stored
 
 HOLDER = ".holder"

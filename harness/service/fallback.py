@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from harness.policies import Allocation, Policy
 from harness.policies.base import NoParams
-from harness.records.columns import plain
+from harness.progress.plain import plain
 from harness.view import HostView
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 600.0

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from harness.service.file import Service
-from harness.xen.client import Events, GuestClient, no_events
+from harness.xen.client import GuestClient
+from harness.xen.events import Events, no_events
 from harness.xen.machine import Machine
 from harness.xen.source import Terms
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from time import time
 from typing import Any
@@ -69,7 +69,7 @@ class Standing:
         self._tell = tell
         self._clock, self._notify = SystemClock(), Notify()
         self._metrics = Metrics(self._service.policy.label)
-        self._journal = Journal(self._service.decisions, lambda event, detail: self.event(event, "", detail))
+        self._journal = Journal(self._service.decisions, self._journal_said)
         self.event = Reporter(self._happened)
 
     @property
@@ -82,6 +82,12 @@ class Standing:
         self._metrics.event(event, guest, detail)
         self._journal.write({"utc": Stamp.now().utc, "event": event, "guest": guest, "detail": detail})
         self._tell(event, guest, detail)
+
+    def _journal_said(self, event: str, detail: str) -> None:
+        """Of the journal itself: told past the reporter, which may be waiting for the journal."""
+        self._metrics.event(event, "", detail)
+        with suppress(OSError, ValueError):
+            self._tell(event, "", detail)
 
     def run(self, known: Mapping[str, Trust], keep: Keep, record: Record = lambda *_: None) -> None:
         """Balance until it is stopped.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli import live
+from harness.cli import live, serve
 from harness.progress.plain import CUT, LONGEST_CHARS, one_line, plain
 from harness.progress.playbook import Kind, Line
 from harness.xen.client import GuestClient
@@ -107,17 +107,17 @@ def test_a_guests_thread_outlives_a_standard_error_that_is_closed(
     stderr: io.TextIOBase | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stderr)
-    guest = GuestClient(unconnected().machine, events=live._tell)
+    guest = GuestClient(unconnected().machine, events=serve.tell)
     guest._receive(b"B1 seq=0 mono_ms=5000 oom_kill=0")
     guest._receive(b"B1 seq=1 mono_ms=6000 oom_kill=2")
     assert guest.newest
     assert guest.newest.sample.seq == 1
-    live._say("stopped")
+    serve.say("stopped")
     assert capsys.readouterr().out == "", "and nothing strays into the decisions"
 
 
 def test_a_line_of_the_log_is_one_line_whatever_a_guest_says(capsys: pytest.CaptureFixture[str]) -> None:
-    live._tell("sampler_ended", "g1", HOSTILE)
+    serve.tell("sampler_ended", "g1", HOSTILE)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.isprintable()
     assert "owned" in line

@@ -19,6 +19,7 @@ from harness.governor import Plan
 from harness.ports import Outcome
 from harness.service import standing
 from harness.service.door import DoorError, ask
+from harness.service.journal import Journal
 from harness.service.standing import Standing
 from harness.view import HostView
 from harness.xen.machine import Machine
@@ -208,6 +209,33 @@ def test_the_journal_has_ticks_and_events_and_can_be_turned_over(running: Runnin
     old = [json.loads(line) for line in (running.folder / "old.jsonl").read_text().splitlines()]
     assert {"joined"} <= {line.get("event") for line in old}
     assert any("view" in line and "decision" in line for line in old)
+
+
+def test_a_full_disk_costs_lines_and_is_said_once_and_balancing_goes_on(tmp_path: Path, xen: Xen) -> None:
+    write(tmp_path, FILE.replace("{folder}/lines.jsonl", "/dev/full"))
+    made = Running(tmp_path, xen)
+    made.thread.start()
+    until(lambda: xen.size_mib["web-1"] == 800, "it balances")
+    made.stop = True
+    made.thread.join(10)
+    assert not made.thread.is_alive()
+    assert len(made.told("journal_failed")) == 1
+    assert "No space left on device" in made.told("journal_failed")[0]
+
+
+def test_the_journal_says_how_many_lines_were_lost_when_there_is_room_again(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    (tmp_path / "lines").symlink_to("/dev/full")
+    journal = Journal(tmp_path / "lines", lambda *what: said.append(what))
+    for number in range(3):
+        journal.write({"line": number})
+    (tmp_path / "lines").unlink()
+    for number in range(3, 5):
+        journal.write({"line": number})
+    journal.close()
+    assert [event for event, _ in said] == ["journal_failed", "journal_resumed"]
+    assert said[1][1] == "3 lines were lost"
+    assert [json.loads(line)["line"] for line in (tmp_path / "lines").read_text().splitlines() if line] == [3, 4]
 
 
 def test_a_host_that_is_away_at_the_start_is_waited_for(
