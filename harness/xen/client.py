@@ -139,8 +139,9 @@ class GuestClient:
         """
         try:
             return RemoteProcess(argv, self._open_channel, name=self.name, clock=self._clock)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise ConnectionFailed(f"{self.machine}: {argv[0]} could not be started ({error}). Try again.") from error
+        except Exception as error:  # whatever a guest has provoked, it is this guest's work that does not start
+            why = _cause(error)
+            raise ConnectionFailed(f"{self.machine}: {argv[0]} could not be started ({why}). Try again.") from error
 
     def phase(self) -> None:
         """Let the guest take a sample now, and from then on at whole periods after.

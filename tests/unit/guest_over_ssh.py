@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 
 import paramiko
 
+from harness.xen.wire import Wire
+
 CHUNK = 4096
 GONE = (OSError, EOFError, paramiko.SSHException)
 
@@ -74,7 +76,7 @@ class _Guest(paramiko.ServerInterface):
 def guest() -> Iterator[paramiko.SSHClient]:
     """A connection to it. What still runs there when it ends is killed."""
     ours, theirs = socket.socketpair()
-    server, client = paramiko.Transport(theirs), paramiko.Transport(ours)
+    server, client = paramiko.Transport(theirs), Wire(ours)
     server.add_server_key(paramiko.ECDSAKey.generate())
     machine = _Guest()
     ready = threading.Event()

@@ -178,3 +178,10 @@ def test_the_page_of_experiments_has_every_experiment_with_its_claim_and_figure(
     figures_told = [row[0] for row in table(page("experiments.md"), "figure")]
     assert figures_told == sorted(figures_told, key=list(get_args(Figure)).index)
     assert set(figures_told) == set(get_args(Figure)) == set(KINDS)
+
+
+def test_every_promise_of_the_security_page_names_a_test_that_there_is() -> None:
+    page = (PROJECT / "SECURITY.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+\.py)`", page))
+    assert named
+    assert not {name for name in named if not (PROJECT / "tests" / "unit" / name).is_file()}

@@ -19,7 +19,7 @@ from harness.xen import client as client_module
 from harness.xen import wire
 from harness.xen.client import GuestClient
 from harness.xen.machine import Machine
-from harness.xen.ssh import ConnectionFailed, connect
+from harness.xen.ssh import ConnectionFailed, connect, transport
 from tests.unit import hostile_guest
 
 MIB = 1 << 20
@@ -103,6 +103,18 @@ def test_a_message_that_is_not_as_ssh_has_it_is_an_event_and_the_guest_is_tried_
     ):
         until(lambda: sum(event == "connected" for event, _, _ in told) >= 2)
     assert any(event == "disconnected" and detail for event, _, detail in told)
+
+
+@pytest.mark.parametrize("how", ["unknown", "no-utf-8"])
+def test_what_such_a_message_provokes_is_an_error_of_ssh_for_whoever_meets_it(
+    how: str, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with (
+        guest(how, keys, tmp_path) as bad,
+        connect(bad) as connection,
+        pytest.raises(paramiko.SSHException, match="does not speak SSH as it should"),
+    ):
+        transport(connection).open_session(timeout=10)
 
 
 @pytest.mark.parametrize("how", ["banner", "lines", "packet", "noise"])
