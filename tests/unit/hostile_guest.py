@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_DISCONNECT, MSG_EXT_INFO, MSG_IGNORE
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_DISCONNECT, MSG_EXT_INFO
 
 PERIOD_S = 0.1
 CHUNK = b"x" * 32000
@@ -96,7 +96,6 @@ HOWS: dict[str, Callable[[paramiko.Channel], None]] = {
     "honest": samples,
     "stdout": after_a_sample(lambda to: message(MSG_CHANNEL_DATA, to.remote_chanid, CHUNK), 10**9),
     "stderr": after_a_sample(lambda to: message(MSG_CHANNEL_EXTENDED_DATA, to.remote_chanid, 1, CHUNK), 10**9),
-    "ignored": after_a_sample(lambda _: message(MSG_IGNORE, b""), 10**9),
     "extensions": after_a_sample(lambda _: message(MSG_EXT_INFO, 2**32 - 1)),
     "rekeying": rekeys_without_end,
 }
