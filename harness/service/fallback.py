@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from harness.policies import Allocation, Policy
 from harness.policies.base import NoParams
-from harness.progress.plain import plain
+from harness.policies.guarded import PolicyFailedError, guarded
+from harness.progress.plain import one_line
 from harness.view import HostView
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 600.0
 """Until a policy that raised is tried again: twice as long each time. What it raised at may be a guest that is gone
 since; but whoever raises for ever costs an event every ten minutes, and a tick, no more. Ours."""
-LONGEST_TEXT = 200
 
 Events = Callable[[str, str, str], None]
 """Called with event, guest and detail."""
@@ -45,9 +46,9 @@ class Steadfast:
     name: ClassVar[str] = "steadfast"
 
     def __init__(self, acting: Policy, fallback: Policy, events: Events) -> None:
-        self._acting, self._fallback, self._hold = acting, fallback, Hold()
+        self._acting, self._fallback, self._hold = guarded(acting), guarded(fallback), Hold()
         self._events = events
-        self.decided: Policy = acting
+        self.decided: Policy = self._acting
         """Who decided last."""
         self._again_s, self._since_s = -math.inf, math.nan
         self._pause_s = FIRST_PAUSE_S
@@ -67,13 +68,13 @@ class Steadfast:
         if not view.time_s < self._again_s:
             try:
                 return self._by_acting(view)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with a policy must not end the service
+            except PolicyFailedError as error:
                 self._fails(view.time_s, error)
         try:
-            allocation = _checked(self._fallback.decide(view), view)
-        except Exception as error:  # noqa: BLE001 - as above
+            allocation = _worded(self._fallback.decide(view))
+        except PolicyFailedError as error:
             if not self._fallback_out:
-                self._events("fallback_failed", "", f"{_told(self._fallback, error)}; everybody keeps what he has")
+                self._events("fallback_failed", "", f"{one_line(str(error))}; everybody keeps what he has")
             self._fallback_out, self.decided = True, self._hold
             return self._hold.decide(view)
         self._fallback_out, self.decided = False, self._fallback
@@ -83,7 +84,7 @@ class Steadfast:
         """The acting policy's decision; from its beginning, when it has not decided before this one."""
         if math.isnan(self._since_s):
             self._acting.reset()
-        allocation = _checked(self._acting.decide(view), view)
+        allocation = _worded(self._acting.decide(view))
         if math.isnan(self._since_s):
             self._since_s = view.time_s
         if self._out:
@@ -94,9 +95,9 @@ class Steadfast:
         self.decided = self._acting
         return allocation
 
-    def _fails(self, now_s: float, error: Exception) -> None:
+    def _fails(self, now_s: float, error: PolicyFailedError) -> None:
         detail = f"{self._fallback.name} decides; tried again in {self._pause_s:.0f} s"
-        self._events("policy_failed", "", f"{_told(self._acting, error)}; {detail}")
+        self._events("policy_failed", "", f"{one_line(str(error))}; {detail}")
         if not self._out:
             self._reset_fallback()
         self._out, self._since_s = True, math.nan
@@ -107,22 +108,10 @@ class Steadfast:
         """The fallback begins with what the guests have now."""
         try:
             self._fallback.reset()
-        except Exception as error:  # noqa: BLE001 - as above
-            self._events("fallback_failed", "", _told(self._fallback, error))
+        except PolicyFailedError as error:
+            self._events("fallback_failed", "", one_line(str(error)))
 
 
-def _checked(allocation: Allocation, view: HostView) -> Allocation:
-    """An allocation that fits its view, with its reasons put into words.
-
-    Raises:
-        ValueError: it does not fit.
-
-    """
-    if not len(allocation.targets_kib) == len(list(allocation.reasons)) == len(view):
-        raise ValueError(f"{len(allocation.targets_kib)} targets for {len(view)} guests")
-    return allocation
-
-
-def _told(policy: Policy, error: Exception) -> str:
-    text = plain(" ".join(f"{type(error).__name__}: {error}".split()))
-    return f"{policy.name}: {text[:LONGEST_TEXT]}"
+def _worded(allocation: Allocation) -> Allocation:
+    """An allocation whose reasons have been put into words, in case that is what fails."""
+    return replace(allocation, reasons=tuple(allocation.reasons))

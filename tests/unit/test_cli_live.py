@@ -253,7 +253,10 @@ def test_a_policy_that_raises_does_not_end_the_service(monkeypatch: pytest.Monke
         world = World(4, stop=signal.SIGTERM)
         done = balance(monkeypatch, world, "--out", str(out), *words)
         assert done.exit_code == 0
-        assert "policy_failed equal: ZeroDivisionError: a\N{REPLACEMENT CHARACTER}[31m bad day" in done.stderr
+        assert (
+            "policy_failed the policy equal raised ZeroDivisionError: a\N{REPLACEMENT CHARACTER}[31m bad | day"
+            in done.stderr
+        )
         assert f"{decided} decides; tried again in 10 s" in done.stderr
         line = json.loads(out.read_text().splitlines()[-1])
         assert (line["policy"], line["decision"]["policy"], line["tick"]) == ("equal", decided, 4)
