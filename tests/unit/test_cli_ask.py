@@ -20,6 +20,8 @@ def service(tmp_path: Path) -> Iterator[Path]:
     path, world, end, opened = tmp_path / "s", World(), threading.Event(), threading.Event()
 
     def loop() -> None:
+        for _ in range(3):
+            world.tick()  # until each has half
         with Door(path) as door:
             while not end.wait(0.01):
                 world.tick()
