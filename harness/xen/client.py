@@ -165,15 +165,16 @@ class GuestClient:
     def _live(self) -> None:
         wait_s = FIRST_WAIT_S
         while not self._closing.is_set():
-            began_s = time.monotonic()
+            began_s, wire = time.monotonic(), None
             try:
                 self._connection = connect(self.machine)
                 self._tell("connected")
                 with self._connection:
+                    wire = transport(self._connection)
                     self._listen()
             except Exception as error:  # noqa: BLE001  # whatever a guest has provoked, this thread is its only ear
-                if not self._closing.is_set():
-                    self._tell("disconnected", _cause(error))
+                if not self._closing.is_set():  # what ended the wire says more than what came of that here
+                    self._tell("disconnected", _cause((wire and wire.get_exception()) or error))
             finally:
                 self._connection = None
             if time.monotonic() - began_s > LONGEST_WAIT_S:

@@ -87,8 +87,8 @@ def after_a_sample(made: Callable[[paramiko.Channel], paramiko.Message], times: 
 def rekeys_without_end(channel: paramiko.Channel) -> None:
     samples(channel, 1)
     transport = channel.get_transport()
-    transport._send_kex_init()  # type: ignore[attr-defined]
     transport.packetizer.read_message = lambda: time.sleep(60)  # type: ignore[attr-defined, method-assign]
+    transport._send_kex_init()  # type: ignore[attr-defined]
     time.sleep(60)
 
 
