@@ -12,6 +12,7 @@ import pytest
 
 from harness.experiment import runner, told
 from harness.experiment.config import Experiment
+from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
 from harness.progress import Progress
@@ -135,7 +136,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def tell(lab: Path | None, **keys: object) -> dict[str, object]:
     wanted, where = experiment(**keys), site(lab)
     guests = tuple(replace(where.dom0, name=guest.name) for guest in wanted.guests)
-    return told.told_by(wanted, runner.library_of(wanted), replace(where, guests=guests))
+    return told.told_by(wanted, library_of(wanted), replace(where, guests=guests))
 
 
 def test_the_machines_of_a_snapshot_are_asked_once_for_every_set_of_packages(asked: list[str], tmp_path: Path) -> None:
