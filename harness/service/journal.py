@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from harness.xen.events import Events, no_events
 
 
 class Journal:
     """Appends to a file, if there is one. A disk that is full costs lines, and is said once; it ends nothing."""
 
-    def __init__(self, path: Path | None, say: Callable[[str, str], None] = lambda *_: None) -> None:
-        """`say` takes an event and its detail."""
-        self.path, self._say = path, say
+    def __init__(self, path: Path | None, tell: Events = no_events) -> None:
+        """`tell` takes an event of the journal itself, no guest, and its detail."""
+        self.path, self._tell = path, tell
         self._file: BinaryIO | None = None
         self._lost = 0
 
@@ -29,14 +31,14 @@ class Journal:
         except OSError as error:
             self._lost += 1
             if self._lost == 1:
-                self._say(
-                    "journal_failed", f"{self.path}: {error.strerror}; what happens until it can be written is lost"
+                self._tell(
+                    "journal_failed", "", f"{self.path}: {error.strerror}; what happens until it can be written is lost"
                 )
             self.close()
         else:
             lost, self._lost = self._lost, 0
             if lost:
-                self._say("journal_resumed", f"{lost} lines were lost")
+                self._tell("journal_resumed", "", f"{lost} lines were lost")
 
     def close(self) -> None:
         """End; the next line opens the file of that name again, which may be another one by then."""

@@ -83,11 +83,11 @@ class Standing:
         self._journal.write({"utc": Stamp.now().utc, "event": event, "guest": guest, "detail": detail})
         self._tell(event, guest, detail)
 
-    def _journal_said(self, event: str, detail: str) -> None:
+    def _journal_said(self, event: str, guest: str, detail: str) -> None:
         """Of the journal itself: told past the reporter, which may be waiting for the journal."""
-        self._metrics.event(event, "", detail)
+        self._metrics.event(event, guest, detail)
         with suppress(OSError, ValueError):
-            self._tell(event, "", detail)
+            self._tell(event, guest, detail)
 
     def run(self, known: Mapping[str, Trust], keep: Keep, record: Record = lambda *_: None) -> None:
         """Balance until it is stopped.

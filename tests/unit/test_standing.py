@@ -224,7 +224,7 @@ def test_a_full_disk_costs_lines_and_is_said_once_and_balancing_goes_on(tmp_path
 
 
 def test_the_journal_says_how_many_lines_were_lost_when_there_is_room_again(tmp_path: Path) -> None:
-    said: list[tuple[str, str]] = []
+    said: list[tuple[str, str, str]] = []
     (tmp_path / "lines").symlink_to("/dev/full")
     journal = Journal(tmp_path / "lines", lambda *what: said.append(what))
     for number in range(3):
@@ -233,8 +233,8 @@ def test_the_journal_says_how_many_lines_were_lost_when_there_is_room_again(tmp_
     for number in range(3, 5):
         journal.write({"line": number})
     journal.close()
-    assert [event for event, _ in said] == ["journal_failed", "journal_resumed"]
-    assert said[1][1] == "3 lines were lost"
+    assert [event for event, _, _ in said] == ["journal_failed", "journal_resumed"]
+    assert said[1][2] == "3 lines were lost"
     assert [json.loads(line)["line"] for line in (tmp_path / "lines").read_text().splitlines() if line] == [3, 4]
 
 
