@@ -238,6 +238,17 @@ def test_the_journal_says_how_many_lines_were_lost_when_there_is_room_again(tmp_
     assert [json.loads(line)["line"] for line in (tmp_path / "lines").read_text().splitlines() if line] == [3, 4]
 
 
+def test_the_journal_can_be_turned_over_while_many_write_into_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "lines")
+    threads = [threading.Thread(target=lambda: [journal.write({"line": n}) for n in range(500)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        journal.close()
+    journal.close()
+    assert len([json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]) == 2000
+
+
 def test_a_host_that_is_away_at_the_start_is_waited_for(
     tmp_path: Path, xen: Xen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
