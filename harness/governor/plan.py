@@ -179,7 +179,7 @@ class Governor:
         if self._sight.anew:
             movement.hear(seen_s, ward.current, ward.told, ward.limit, ward.band)
         cannot_give = movement.direction < 0 and ward.available <= self.limits.margin_kib
-        ward.stuck = not movement.follows(seen_s, ward.current, ward.band, at_ease=not cannot_give)
+        ward.stuck = self._sight.anew and not movement.follows(seen_s, ward.current, ward.band, at_ease=not cannot_give)
         ward.heading = movement.heading_kib(ward.current)
         ward.taken = movement.promised_kib(ward.current)
         ward.lifted = ward.part and not ward.stuck and not math.isnan(movement.capped_kib)
@@ -217,16 +217,20 @@ class Governor:
     def _carry_out(self, view: HostView, wards: Sequence[Ward], held: dict[str, str]) -> Plan:
         """Rules 2, 3 and 5: shrink first, grow into what is free, nothing small, nothing to those that do not move.
 
-        Where Xen was not seen anew, what was free may have been given out already.
+        Where Xen was not seen since the tick before, nothing is sent: what it held then may have been changed, by what
+        was sent late or by somebody else, and even a target below it could be more than a guest has been told since.
         A cap is lifted by a target, if need be by one that changes nothing.
         """
+        if not self._sight.anew:
+            unseen = "nothing is sent: Xen was not seen since the tick before"
+            return Plan(steps=(), held=held | {ward.name: f"{ward.reason}; {unseen}" for ward in wards})
         for ward in wards:
             ward.settle()
         if not _spare_kib(view, wards) >= -self.limits.dead_band_kib:  # nor where it is not known
             for ward in wards:
                 ward.recall()
         asking = sorted((ward for ward in wards if ward.asks > 0), key=Ward.urgency)
-        _grant(asking, _spare_kib(view, wards) if self._sight.anew else 0.0)
+        _grant(asking, _spare_kib(view, wards))
         first, caps = [], {}
         for ward in wards:
             ward.conclude()

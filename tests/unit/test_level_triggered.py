@@ -306,6 +306,15 @@ def test_never_is_more_promised_than_the_pool_whatever_becomes_of_answers(
     assert below <= 0
 
 
+def test_while_xen_is_not_seen_no_target_is_sent_not_even_one_below_what_it_held() -> None:
+    """Guest 1 was on its way up when Xen was last seen, and sent back since; to send it up again is to give."""
+    answered: Event = ("answered", 0, 0)
+    events: list[Event] = [
+        ("answered", 0, 366), answered, ("answered", 0, 734), answered, ("grown", 1, 662), ("unseen", 0, 234), answered,
+    ]  # fmt: skip
+    assert live_through(events, [0, 193, 0, 212])[0] <= 0
+
+
 def test_without_waiting_until_xen_is_seen_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = [("unseen", 0, 0), ("unseen", 0, 0), ("answered", 0, 0)]
     wishes = [150, 150, 150, 900]
