@@ -14,6 +14,7 @@ from harness.clocks import wait_for
 from harness.experiment.away import HostAwayError
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, Connection, connected, initial_kib, stepping
+from harness.experiment.faults import Faults, standing_by
 from harness.experiment.limits import limits_of
 from harness.experiment.plan import Trial
 from harness.experiment.settling import Settling, guests_of
@@ -146,11 +147,13 @@ class LiveTrial:
     def _begin(self, stack: ExitStack, host: XenHost) -> None:
         """Start all work, wait until it is ready, and let it go together: that is the trial's t = 0."""
         self._start_work()
+        domains = {machine.name: machine.xen_name for machine in self.site.guests}
+        faults = stack.enter_context(standing_by(self.site.dom0, domains, self._works, self.clock))
         with stepping(self.site, host):
             self._wait_ready(host)
         self._leave_late()
         stack.enter_context(stepping(self.site, host))
-        self._go()
+        self._go(faults)
 
     def _start_work(self) -> None:
         """Start all work; it gets ready and waits for the word."""
@@ -191,7 +194,7 @@ class LiveTrial:
             work.fault = f"not ready within {READY_S:.0f} s: {work.last_lines(1)}"
             work.kill()
 
-    def _go(self) -> None:
+    def _go(self, faults: Faults) -> None:
         """Give the word to all who are ready, together: that is the trial's t = 0.
 
         All guests take their samples at the same moments, and what they count, they count from then on.
@@ -201,6 +204,7 @@ class LiveTrial:
         self.clock.sleep_until(self.clock.now_s() + LEAD_PERIODS * self.experiment.period_s)
         ready = [work for work in self._works if work.running and not work.fault]
         self.writer.begin()
+        faults.go()
         for work in ready:
             work.go()
         for work in ready:

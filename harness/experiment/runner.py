@@ -39,7 +39,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
     Raises:
         HostAwayError: the host is away for longer; the run is not sealed.
         RecordsError: somebody else is at work on the run, it is damaged or not to be written, or the source was edited.
-        ConfigError: guests are to behave as only simulated ones do, or want more memory than the host has.
+        ConfigError: guests are to behave as they cannot here, or want more memory than the host has.
         ConnectionFailed: the Xen host or a guest cannot even be asked what it is.
         LabError: the lab went away.
     """

@@ -21,7 +21,10 @@ Virtualisation = Literal["pv", "pvh"]
 
 
 class Behaviour(Model):
-    """How a guest treats the arbiter, where it is not obedient. Only the simulator can make guests behave so."""
+    """How a guest treats the arbiter, where it is not obedient.
+
+    The simulator can make guests behave in all of these ways, the lab in some (`harness.experiment.faults`).
+    """
 
     kind: Kind
     at_s: Annotated[float, Field(ge=0)] = 0.0

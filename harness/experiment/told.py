@@ -11,9 +11,11 @@ from typing import Any
 
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.faults import FAULTS
 from harness.experiment.machine import LabTerms
 from harness.experiment.needs import needs
 from harness.experiment.site import Site
+from harness.experiment.sweep import Behaviour
 from harness.experiment.workloads import Workload
 from harness.lab.lab import Lab
 from harness.records import write_whole
@@ -24,13 +26,12 @@ def told_by(experiment: Experiment, workloads: Mapping[str, Workload], site: Sit
     """Return what host and guests say of themselves, once it is clear that the experiment can run on them.
 
     Raises:
-        ConfigError: guests are to behave as only simulated ones do, or want more memory than the host has.
+        ConfigError: guests are to behave as they cannot here, or want more memory than the host has.
         ConnectionFailed: the Xen host or a guest cannot even be asked what it is.
     """
     for guest in (guest for level in experiment.levels() for guest in level.guests):
-        if guest.behaviour is not None:
-            said = f"guest {guest.name} has a behaviour, which only simulated guests can have"
-            raise ConfigError(f"experiment {experiment.name}: {said}; remove it, or use: ballast simulate")
+        if guest.behaviour is not None and (said := _why_not(guest.behaviour, site)):
+            raise ConfigError(f"experiment {experiment.name}: guest {guest.name} {said}; or use: ballast simulate")
     if site.lab is None and "lab" in experiment.model_fields_set:
         said = "has the key lab, which says what a lab is like, and hosts of one's own are what they are"
         raise ConfigError(f"experiment {experiment.name} {said}; remove it, or run it in the lab")
@@ -42,6 +43,17 @@ def told_by(experiment: Experiment, workloads: Mapping[str, Workload], site: Sit
         said = f"pool_mib + reserve_mib is {wanted_mib}, and the Xen host has {total_mib} MiB in all; lower pool_mib"
         raise ConfigError(f"experiment {experiment.name}: {said}")
     return told | _lab_facts(site)
+
+
+def _why_not(behaviour: Behaviour, site: Site) -> str:
+    """Why guests of this site cannot be made to behave so; empty if they can."""
+    if site.lab is None:
+        return "has a behaviour, and nothing is done to the guests of hosts of one's own; remove it"
+    if behaviour.kind not in FAULTS:
+        return (
+            f"is to be {behaviour.kind}, and the lab's guests can be {', '.join(sorted(FAULTS))}; choose one of these"
+        )
+    return ""
 
 
 def _once(site: Site, packages: Mapping[str, Any], ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

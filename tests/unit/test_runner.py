@@ -12,6 +12,7 @@ import pytest
 
 from harness.experiment import runner, told
 from harness.experiment.config import Experiment
+from harness.experiment.document import ConfigError
 from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial
 from harness.experiment.site import Site
@@ -159,3 +160,21 @@ def test_machines_that_can_change_are_asked_every_time(lab: bool, asked: list[st
         tell(tmp_path if lab else None)
     assert asked == ["dom0", "a"] * 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "lab", "said"),
+    [
+        ("paused", False, "guest a has a behaviour, and nothing is done to the guests of hosts of one's own"),
+        ("lying", True, "guest a is to be lying, and the lab's guests can be paused, rebooting, stale, stuck"),
+    ],
+)
+@pytest.mark.usefixtures("asked")
+def test_a_guest_is_made_to_misbehave_only_where_it_can_be(kind: str, lab: bool, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        tell(tmp_path if lab else None, guests=[{**GUEST, "behaviour": {"kind": kind}}])
+
+
+def test_the_lab_pauses_a_guest_when_it_is_told_to(asked: list[str], tmp_path: Path) -> None:
+    assert tell(tmp_path, guests=[{**GUEST, "behaviour": {"kind": "paused"}}])
+    assert asked == ["dom0", "a"]
