@@ -28,6 +28,7 @@ SIGTERM, the agent sets the safe targets itself, tries until they are set (deadm
 what its domain can have is cut to that. It ends then too, rather than wait, because whoever comes next
 must find the place free: a controller that was only stopped, or cut off, starts a new agent and sees in its first
 `state` what became of the host. A new agent in the middle of things is told so by `"begin": true` in `lease`.
+If the agent is killed, another process does the same for it when the lease runs out (heir.py).
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from typing import Any
 from harness.xen.brake import LONGEST_S as LONGEST_HOLD_S
 from harness.xen.brake import Brake, BrakeError
 from harness.xen.deadman import set_all
+from harness.xen.heir import Heir
 from harness.xen.tracer import TraceError, Tracer
 
 LOCK = Path("/run/ballast-agent.lock")
@@ -416,10 +418,12 @@ def _stop(number: int, _frame: object) -> None:
     raise Stopped(signal.Signals(number).name)
 
 
-def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1) -> str:
+def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1, heir: Heir | None = None) -> str:
     """Answer until there is a reason to end, and return that."""
     pending = b""
     while not agent.ended:
+        if heir is not None:
+            heir.note(agent.lease_ends_s, agent.safe_kib)
         now_s = time.monotonic()
         left_s = None if agent.lease_ends_s is None else agent.lease_ends_s - now_s
         if left_s is not None and left_s <= 0:
@@ -496,23 +500,37 @@ def _lock() -> None:
     os.write(fd, f"{os.getpid()}\n".encode())
 
 
+def _inherit(leader: int, safe_kib: Mapping[str, int]) -> None:
+    """Set the safe targets of an agent that was killed, unless another has led since."""
+    if LOCK.read_text().strip() == str(leader):
+        _lock()  # while another leads, this is the end
+        agent = Agent(_xen())
+        set_all(agent.make_safe, safe_kib, lambda text: log(f"agent {leader} was killed; safe targets: {text}"))
+
+
+def _xen() -> Bindings | Tools:
+    try:
+        return Bindings()
+    except ImportError as error:
+        log(f"Xen's Python bindings are missing ({error}); falling back to xl, which is slow")
+        return Tools()
+
+
 def main() -> None:
     """Serve on standard input and output; see the top."""
     _lock()
-    try:
-        xen: Bindings | Tools = Bindings()
-    except ImportError as error:
-        log(f"Xen's Python bindings are missing ({error}); falling back to xl, which is slow")
-        xen = Tools()
+    xen = _xen()
     agent = Agent(xen)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     reason = "a fault in the agent"
+    heir = None
     try:
         agent.answer(b'{"op": "state"}')  # so that all it takes is in memory
         _stay_in_memory()
+        heir = Heir(_inherit)
         _write(1, {"ready": 1, "by": type(xen).__name__.lower()})
-        reason = serve(agent)
+        reason = serve(agent, heir=heir)
     except Stopped as stopped:
         reason = str(stopped)
     except OSError as error:
@@ -524,6 +542,8 @@ def main() -> None:
             log(f"{reason}; nothing to undo")
         else:
             set_all(agent.make_safe, agent.safe_kib, lambda text: log(f"{reason}; safe targets: {text}"))
+        if heir is not None:
+            heir.note(None, {})
         agent.brake.take_off()
         try:
             agent.tracer.close()

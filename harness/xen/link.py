@@ -17,7 +17,7 @@ from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 from harness.xen.wire import Dom0Wire
 
-SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "deadman", "agent"))
+SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "deadman", "heir", "agent"))
 LONGEST_ANSWER = 1 << 24
 NUDGE_S = 1.0
 """Of the controller's time, without an answer from a machine that may stand still."""

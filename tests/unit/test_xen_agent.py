@@ -471,3 +471,48 @@ def test_there_is_one_agent_at_a_time_and_the_second_names_the_first(tmp_path: P
     third = Process(tmp_path)
     assert "ready" in third.said
     third.end(hang_up=True)
+
+
+def killed(agent: Process, lease_s: float) -> float:
+    """Kill an agent that has set something aside; returns when its lease ends."""
+    agent.set_aside()
+    agent.ask("lease", seconds=lease_s)
+    ends_s = time.monotonic() + lease_s
+    agent.process.kill()
+    assert agent.end() == -signal.SIGKILL
+    return ends_s
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline_s = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    return true()
+
+
+def test_when_the_agent_is_killed_its_heir_sets_the_safe_targets_at_the_end_of_the_lease(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    ends_s = killed(agent, 2.0)
+    assert agent.targets() == ["g1 200000"]
+    assert eventually(lambda: agent.targets() == RESTORED)
+    assert time.monotonic() >= ends_s - 0.1
+    assert f"agent {agent.process.pid} was killed; safe targets: to be set" in agent.log.read_text()
+
+
+def test_the_heir_of_an_agent_that_was_replaced_does_nothing(tmp_path: Path) -> None:
+    first = Process(tmp_path)
+    ends_s = killed(first, 2.0)
+    second = Process(tmp_path)
+    assert "ready" in second.said, "the place is free: the heir has no lock"
+    assert second.end(hang_up=True) == 0
+    time.sleep(max(0.0, ends_s - time.monotonic()) + 1.0)
+    assert first.targets() == ["g1 200000"], "whoever led since has decided"
+
+
+def test_nobody_inherits_from_an_agent_that_has_ended_by_itself(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    agent.set_aside()
+    agent.ask("lease", seconds=0.3)
+    assert agent.end() == UNLED
+    time.sleep(1.0)
+    assert agent.targets() == RESTORED
