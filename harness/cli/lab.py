@@ -41,6 +41,7 @@ def running() -> Lab:
     lab = Lab.running()
     if lab is None:
         raise LabError("no lab is up. Start one with: ballast lab up EXPERIMENT")
+    lab.wake()
     return lab
 
 
@@ -50,7 +51,8 @@ def up(
     keep: Annotated[bool, typer.Option(help="stay up when the playbook that calls this has ended")] = False,
     clock: ClockOption = "instructions",
     wait: Annotated[
-        bool, typer.Option(help="until its machines answer; those of a new lab, whose guests are to come, always")
+        bool,
+        typer.Option(help="until its machines answer; else one with a snapshot stands still there until it is used"),
     ] = True,
 ) -> None:
     """Start the lab, building what is missing; prints its machines as JSON."""
@@ -58,11 +60,12 @@ def up(
     progress = Progress()
     was_up = lab.state() is not None
     with progress.alive():
-        state = lab.up(wanted, progress.say, None if keep else playbook_pid())
+        state = lab.up(wanted, progress.say, None if keep else playbook_pid(), at_rest=not wait)
         progress.say(f"lab {lab.folder.name}: {state.memory_mib} MiB, process {state.keeper}")
         if not lab.provisioned:
             access.wait({"dom0": state.ports["dom0"]}, progress.say)
         elif wait:
+            lab.wake()  # it may have been up
             access.wait(state.ports, progress.say)
     print(
         json.dumps(

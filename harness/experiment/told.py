@@ -64,6 +64,7 @@ def _once(site: Site, packages: Mapping[str, Any], ask: Callable[[], dict[str, A
     path = site.lab / f"told-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.json"
     with suppress(OSError, ValueError, TypeError):
         return dict(json.loads(path.read_text()))
+    Lab(site.lab).wake()
     told = ask()
     write_whole(path, json.dumps(told))
     return told

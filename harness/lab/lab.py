@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +27,8 @@ MEMORY = "memory"
 DISKS = ("dom0.qcow2", "base.qcow2")
 """dom0's own, and the image from which the guests' disks in its memory are made."""
 START_S = 60.0
+AT_REST = "at-rest"
+"""A file in the lab's folder: it stands still at its snapshot, and nobody has used it yet."""
 END_S = 20.0
 SPARE_MIB = 512
 """What the machine that runs the lab keeps for itself."""
@@ -96,13 +97,14 @@ class Lab:
             return None
         return state if KEEPER.encode() in words else None
 
-    def up(self, shape: Shape, say: Callable[[str], None], owner: int | None) -> State:
+    def up(self, shape: Shape, say: Callable[[str], None], owner: int | None, *, at_rest: bool = False) -> State:
         """Start the lab (from its snapshot if there is one) and return when QEMU answers; dom0 may still be booting.
 
         Args:
             shape: what to build it from.
             say: takes lines of progress.
             owner: the process with which the lab ends; None: it stays up until `down`.
+            at_rest: one with a snapshot stands still there until `wake` or `restore`, and is not waited for.
 
         Raises:
             LabError: it cannot be started; the message says what to do.
@@ -119,7 +121,7 @@ class Lab:
                 self._make_disks(image)
             accelerator = self._accelerator(shape, image)
             say(f"accelerator: {accelerator.name} ({accelerator.why})")
-            return self._start(shape, image, accelerator, owner)
+            return self._start(shape, image, accelerator, owner, at_rest=at_rest and self.provisioned)
 
     def _make_disks(self, image: Image) -> None:
         run = self._empty_run()
@@ -139,10 +141,12 @@ class Lab:
         run.mkdir()
         return run
 
-    def _start(self, shape: Shape, image: Image, accelerator: qemu.Accelerator, owner: int | None) -> State:
+    def _start(
+        self, shape: Shape, image: Image, accelerator: qemu.Accelerator, owner: int | None, *, at_rest: bool
+    ) -> State:
         names = ["dom0", *(guest.name for guest in shape.guests)]
         addresses = [qemu.DOM0_IP, *(qemu.guest_ip(index) for index in range(len(shape.guests)))]
-        ports = _free_ports(len(names))
+        ports = inventory.free_ports(len(names))
         disks = [Path("run") / disk for disk in DISKS]
         forwards = dict(zip(ports, addresses, strict=True))
         memory = qemu.Memory(total_mib=shape.memory_mib, dom0_mib=shape.dom0_mib)
@@ -153,9 +157,9 @@ class Lab:
             terms=shape.terms.model_dump(mode="json"), guest_percent=shape.guest_percent,
         )  # fmt: skip
         inventory.write(self.folder, shape, image, state.ports)
-        return self._launch(state)
+        return self._launch(state, at_rest=at_rest)
 
-    def _launch(self, state: State) -> State:
+    def _launch(self, state: State, *, at_rest: bool = False) -> State:
         """Start QEMU under a keeper: from the snapshot if there is one, else from the beginning."""
         command = list(state.command)
         if self.provisioned:
@@ -163,8 +167,10 @@ class Lab:
             for disk in (self.folder / "frozen").glob("*.qcow2"):
                 _overlay(run / disk.name, disk)
             command += ["-incoming", f"exec:cat {MEMORY}"]
-        for stale in ("qmp.sock", qemu.KEEPER_SOCKET, "console.sock", "console.log", "failed", LOCK):
+        for stale in ("qmp.sock", qemu.KEEPER_SOCKET, "console.sock", "console.log", "failed", LOCK, AT_REST):
             (self.folder / stale).unlink(missing_ok=True)
+        if at_rest:
+            (self.folder / AT_REST).touch()
         keeper = [sys.executable, "-m", KEEPER, str(self.folder), str(state.owner), *command]
         environment = os.environ | {"PYTHONPATH": str(PROJECT)}
         with (self.folder / "qemu.log").open("wb") as log:
@@ -175,8 +181,22 @@ class Lab:
         (self.folder / "state.json").write_text(json.dumps(asdict(state)))
         # Were it ours to wait for, it would stay a zombie when it ends before us.
         threading.Thread(target=process.wait, daemon=True, name="keeper").start()
-        self._await_qemu()
+        if not at_rest:
+            self._await_qemu()
         return state
+
+    def wake(self) -> bool:
+        """Let a lab go on that stands still at its snapshot since it was started; False when this one does not.
+
+        Raises:
+            LabError: it did not start.
+
+        """
+        if self.state() is None or not (self.folder / AT_REST).exists():
+            return False
+        (self.folder / AT_REST).unlink()
+        self._await_qemu()
+        return True
 
     def _await_qemu(self) -> None:
         """Wait until QEMU runs the machine."""
@@ -220,7 +240,8 @@ class Lab:
     def restore(self) -> None:
         """Go back to the snapshot. SSH connections are gone afterwards, and the machine's wall clock is old.
 
-        A new QEMU is started: one that had run on would not let the processor's time stamp go back.
+        A new QEMU is started, unless it has not left there: one that had run on would not let the processor's time
+        stamp go back.
 
         Raises:
             LabError: it is not up, or has no snapshot.
@@ -229,6 +250,8 @@ class Lab:
         state = self.state()
         if state is None or not self.provisioned:
             raise LabError("only a lab that is up and has a snapshot can go back to it")
+        if self.wake():
+            return
         self.down()
         self._launch(state)
 
@@ -267,15 +290,3 @@ def _overlay(path: Path, backing: Path) -> None:
     """Make a disk that holds only what differs from another."""
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "qcow2", str(path)]
     subprocess.run(command, check=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

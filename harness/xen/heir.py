@@ -1,8 +1,8 @@
 """Who sets the safe targets when the agent itself is killed: a second process in dom0 that does nothing but wait.
 
-Sent to dom0 ahead of the agent, which uses it (`agent.py`, at its top, says under what terms). It reads the agent's
-will from a pipe, whose end is the agent's end, whatever killed it. A controller that is still there has until the end of
-the lease to start another agent: the lock then names that one, and the heir goes without a word.
+Sent to dom0 ahead of the agent, which uses it (`agent.py`, at its top, says under what terms). It reads the will of the
+agent from a pipe, whose end is the end of the agent, whatever killed it. A controller that is still there has until the
+end of the lease to start another agent: the lock then names that one, and the heir goes without a word.
 """
 
 from __future__ import annotations

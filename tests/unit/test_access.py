@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from harness.lab import access
 from harness.lab.image import LabError
+from harness.lab.lab import Lab
 
 
 class Machine:
@@ -65,3 +67,21 @@ def test_who_never_answers_is_named_with_the_way_to_find_out_why() -> None:
         pytest.raises(LabError, match=r"no answer from g2 within 1 s; .*ballast lab console"),
     ):
         access.wait({name: machine.port for name, machine in there.items()}, lambda _: None, timeout_s=1)
+
+
+def test_a_lab_that_was_started_to_be_used_later_goes_on_when_it_is_first_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first trial takes it as it stands at its snapshot; no second QEMU is started for that."""
+    lab, done = Lab(tmp_path), []
+    (tmp_path / "frozen").mkdir()
+    (tmp_path / "at-rest").touch()
+    monkeypatch.setattr(Lab, "state", lambda _: object())
+    monkeypatch.setattr(Lab, "_await_qemu", lambda _: done.append("goes on"))
+    monkeypatch.setattr(Lab, "_launch", lambda *_: done.append("a new QEMU"))
+    monkeypatch.setattr(Lab, "down", lambda _: done.append("ended"))
+    lab.restore()
+    assert done == ["goes on"]
+    lab.restore()
+    assert done == ["goes on", "ended", "a new QEMU"]
+    assert not lab.wake()
