@@ -74,6 +74,8 @@ class Guests(Own):
     min_mib: MiB
     max_mib: MiB
     shares: Annotated[int, Field(gt=0)] = 1000
+    keep_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
+    """How long what it had is kept for it when it stops; 0: others may have it at once."""
 
     def terms(self) -> Terms:
         """What each of them is promised."""

@@ -44,6 +44,11 @@ class Roster:
         """What each guest was promised."""
         return {name: member.terms for name, member in self._members.items()}
 
+    def keep_s(self, name: str) -> float:
+        """How long what a guest had is kept for it when it stops."""
+        rule = self._service.rule(name)
+        return 0.0 if rule is None else rule.keep_s
+
     def look(self, domains: Collection[str], now_s: float) -> bool:
         """Take in who has come and let go who has been gone for long; whether anything changed."""
         before = (self.clients, self.terms)

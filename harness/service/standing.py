@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from harness.service.room import Room, Rooms
 from harness.service.roster import Roster
 from harness.view import HostView
 from harness.xen.client import FIRST_WAIT_S, LONGEST_WAIT_S, GuestClient
-from harness.xen.events import Events, Reporter
+from harness.xen.events import Events, Reporter, no_events
 from harness.xen.host import HostError, XenHost
 from harness.xen.machine import Machine
 from harness.xen.source import XenSource
@@ -39,8 +40,12 @@ Flag = Callable[[], bool]
 class Watched:
     """The host whose guests come and go, and on which room is kept for newcomers, as a source of views."""
 
-    def __init__(self, host: XenHost, source: XenSource, roster: Roster, rooms: Rooms, clock: Clock) -> None:
+    def __init__(
+        self, host: XenHost, source: XenSource, roster: Roster, rooms: Rooms, clock: Clock, events: Events = no_events
+    ) -> None:
         self._host, self._source, self._roster, self._rooms, self._clock = host, source, roster, rooms, clock
+        self._events = events
+        self._had_kib: dict[str, float] = {}
 
     def view(self) -> HostView:
         """The newest view, of all who are there and whom the file speaks of."""
@@ -48,13 +53,24 @@ class Watched:
         clients = self._roster.clients
         self._host.look_after(client.machine for client in clients)
         self._source.balance(clients, self._roster.terms)
-        return self._rooms.see(self._source.view())
+        view = self._source.view()
+        self._keep_for_the_stopped(view)
+        return self._rooms.see(view)
+
+    def _keep_for_the_stopped(self, view: HostView) -> None:
+        """Keep room for who has just stopped, where the file says so: as much as it had."""
+        for name, kib in zip(view.names, view.current_kib.tolist(), strict=True):
+            if not math.isnan(kib):
+                self._had_kib[name] = kib
+            elif (had_kib := self._had_kib.pop(name, 0.0)) and (keep_s := self._roster.keep_s(name)):
+                self._rooms.ask(had_kib, keep_s, view)
+                self._events("kept", name, f"{had_kib / KIB_PER_MIB:.0f} MiB for {keep_s:.0f} s: it has stopped")
 
 
 class Standing:
     """One service, from its start to its end.
 
-    Events: `reloaded`, `reload_failed`, `room`, and those of its parts.
+    Events: `reloaded`, `reload_failed`, `room`, `kept`, and those of its parts.
     """
 
     def __init__(self, path: Path, tell: Events, *, stopped: Flag, reload: Flag, dry_run: bool = False) -> None:
@@ -123,7 +139,7 @@ class Standing:
 
             self._notify.ready()
             serve(
-                Watched(host, source, roster, rooms, self._clock), DryHost() if self._dry_run else host,
+                Watched(host, source, roster, rooms, self._clock, self.event), DryHost() if self._dry_run else host,
                 service.policy.make(), shadows={choice.label: choice.make() for choice in service.shadows},
                 limits=service.limits(), clock=self._clock, record=note, stopped=self._stopped, events=self.event,
                 trust=known, keep=keep, fallback=service.fallback_policy(), attend=attend, seen=desk.note,

@@ -188,6 +188,22 @@ def test_room_is_made_for_who_asks_at_the_door(running: Running) -> None:
     assert running.xen.size_mib["web-1"] + running.xen.size_mib["web-2"] == 1100
 
 
+def test_what_a_guest_had_that_is_stopped_is_kept_for_it_where_the_file_says_so(running: Running) -> None:
+    write(running.folder, FILE.replace("max_mib: 4096", "max_mib: 4096, keep_s: 600"))
+    running.hup = True
+    until(lambda: running.told("reloaded"), "the new file counts")
+    until(lambda: running.xen.size_mib["web-1"] == running.xen.size_mib["web-2"] == 800, "they are balanced")
+    del running.xen.size_mib["web-2"]
+    running.xen.free_mib += 800
+    until(lambda: running.told("kept"), "its part is kept")
+    assert running.told("kept") == ["800 MiB for 600 s: it has stopped"]
+    until(lambda: any("ready" in told for told in running.told("room")), "and is there")
+    assert running.ask("show")["host"]["kept_kib"] == 800 * MIB  # type: ignore[index]
+    assert running.xen.size_mib["web-1"] == 800
+    running.xen.size_mib["web-2"], running.xen.free_mib = 800.0, running.xen.free_mib - 800
+    until(lambda: any("taken" in told for told in running.told("room")), "it has it again")
+
+
 def test_a_new_file_counts_when_it_can_be_used_and_else_the_old_one_does(running: Running) -> None:
     write(running.folder, FILE.replace("'web-*'", "'*'").replace("period_s: 0.1", "period_s: 7"))
     running.hup = True
