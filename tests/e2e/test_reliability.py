@@ -33,6 +33,11 @@ LATER = "nohup sh -c 'sleep 1; {}' >/dev/null 2>&1 &"
 SESSIONS = 'pkill -KILL -f "^sshd: root"'
 AGENT = "kill -KILL $(cat /run/ballast-agent.lock)"
 LOOPS = "for i in 1 2 3 4; do timeout 20 sh -c 'while :; do :; done' & done; wait"
+FLOOD = (
+    "mv /usr/bin/perl /usr/bin/perl.own; printf '#!/bin/sh\\nexec yes\\n' >/usr/bin/perl; chmod +x /usr/bin/perl; "
+    "pkill -KILL -f '^perl - '; sleep 20; mv /usr/bin/perl.own /usr/bin/perl; pkill -KILL -x yes"
+)
+"""In place of samples the guest says one thing without end."""
 
 
 class Trouble(NamedTuple):
@@ -47,6 +52,7 @@ class Trouble(NamedTuple):
 TROUBLES = (
     Trouble("a guest's sampler is killed", "g1", "pkill -KILL -f '^perl - '", "sampler_ended g1"),
     Trouble("a guest's SSH sessions are killed", "g2", LATER.format(SESSIONS), "disconnected g2"),
+    Trouble("a guest floods its connection for 20 s", "g2", FLOOD, "bad_line g2"),
     Trouble("dom0's SSH sessions are killed", "dom0", LATER.format(SESSIONS), "host_lost"),
     Trouble("dom0's agent is killed", "dom0", AGENT, "host_lost"),
     Trouble("four endless loops in dom0 for 20 s", "dom0", LOOPS),
