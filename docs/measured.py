@@ -104,9 +104,12 @@ def _quotable(found: Findings, names: Sequence[str]) -> None:
 
 def rows(found: Findings) -> pd.DataFrame:
     """Return one row a level, rival, guest and metric; one for all guests together; and one for twins."""
-    parts = [part for part in (_guests(found), _all(found), *_twins(found)) if len(part)]
+    parts = [
+        part.assign(verdict=[str(words.verdict(row)) for row in records(part)])
+        for part in (_guests(found), _all(found), *_twins(found))
+        if len(part)
+    ]
     frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    frame["verdict"] = [str(words.verdict(row)) for row in records(frame)]
     return frame.reindex(columns=list(COLUMNS))
 
 

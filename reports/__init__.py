@@ -11,7 +11,7 @@ import pandas as pd
 from harness.records import stored
 from reports import agreement, content, html, pdf, style, tables
 from reports.document import Table, write_figures
-from reports.findings import Findings
+from reports.findings import Findings, together
 from reports.special import asked
 from reports.study import ReportError, studies
 
@@ -36,7 +36,7 @@ def build(
 
     """
     paths = [Path(path) for path in run_paths]
-    found = [Findings.of(study) for study in studies(paths, baseline)]
+    found = together([Findings.of(study) for study in studies(paths, baseline)])
     folder = Path(out) if out is not None else paths[0]
     for run in (run for one in found for run in one.study.runs):
         for name, why in run.damage.items():

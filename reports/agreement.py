@@ -130,7 +130,7 @@ def _performance(study: Study, normal: bool) -> pd.DataFrame:
         heads = against.pairs[against.pairs["metric"] == against.pairs["guest"].map(against.headline)]
         for (label, guest), mine in heads.groupby(["label", "guest"], sort=False):
             if label != against.baseline and label in part.contestants:
-                found = statistics.median_interval(mine["speedup"])
+                found = statistics.ratio_interval(mine["speedup"], once=study.simulated)
                 rows.append((part.level, label, guest, found.median, found.low, found.high, found.n))
     return pd.DataFrame(rows, columns=["level", "label", "guest", "performance", "low", "high", "n"])
 

@@ -4,33 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports import bounds, margin, noise, repeatability, sweep, words
+from reports import bounds, claims, noise, repeatability, sweep, words
 from reports.findings import Findings
 from reports.special.verdict import Claim, Special
+from reports.statistics import ENOUGH, blocks_needed
 from reports.study import Study
 from reports.summary import records
 from reports.words import Verdict
 
 
 def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
-    """Yield what the rows say of the claim: by the figures and the margin that it asks for, or by who is better."""
-    if specials:
-        yield from (special.verdict for special in specials)
-    limit = found.study.experiment("loses_at_most")
-    if limit and found.study.baseline is not None:
-        yield margin.verdict(found, limit)
-    if specials or (limit and not limit["guests"]):
+    """Yield what the rows say of the claim, by just that by which the experiment says that it is judged."""
+    study = found.study
+    if study.simulated and (why := study.experiment("only_measured")):
+        yield f"{Claim.OPEN}: this is simulated, and {str(why).rstrip('.')}."
         return
-    rows = found.overall[found.overall["label"].isin(found.study.contestants)] if len(found.overall) else found.overall
-    said = [words.verdict(row) for row in records(rows)]
-    base = found.study.baseline
-    if not any(verdict in (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE, Verdict.OPEN) for verdict in said):
-        yield f"{Claim.OPEN}: no comparison has the five blocks that a result needs."
-        return
+    yield from (special.verdict for special in specials)
+    limit, entries = study.experiment("loses_at_most"), study.experiment("judged_by") or ()
+    if study.baseline is not None:
+        yield from (claims.verdict(found, claims.wanted(study, said)) for said in entries)
+        if limit:
+            yield claims.verdict(found, claims.loses_at_most(study, limit))
+    if not (specials or limit or entries):
+        yield f"{Claim.OPEN}: the experiment does not say by which rows its claim is judged. {_counted(found)}".rstrip()
+
+
+def _counted(found: Findings) -> str:
+    """How many policies are better and worse than the baseline over all guests, of which no claim was made."""
+    frame = found.overall
+    said = (
+        [words.verdict(row) for row in records(frame[frame["label"].isin(found.study.contestants)])]
+        if len(frame)
+        else []
+    )
+    if not any(verdict not in words.NO_RESULT for verdict in said):
+        return f"No comparison has the {words.COUNTS[ENOUGH]} blocks that a result needs."
     better, worse = said.count(Verdict.BETTER), said.count(Verdict.WORSE)
-    claim = Claim.SUPPORTED if better else Claim.NOT_SUPPORTED
-    count = words.counted(len(said), "comparison")
-    yield f"{claim}, as far as being better than {base} supports it: better in {better} of {count}, worse in {worse}."
+    of = f"{better} of {words.counted(len(said), 'comparison')}"
+    return f"Over all guests {of} with {found.study.baseline} is better and {worse} worse."
 
 
 def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
@@ -46,6 +57,8 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
     else:
         yield "Who won.", won(found)
         yield "Who lost.", lost(found)
+    if text := _family(found):
+        yield "How sure.", text
     yield from bounds.sentences(found.performance, found.gaps, study)
     yield "What failed.", failed(found)
     yield "Repeatability.", repeatability.sentence(found)
@@ -72,8 +85,10 @@ def won(found: Findings) -> str:
     for kind, say in (
         (Verdict.BETTER, f"Better than {base}"),
         (Verdict.NOISE, f"No difference beyond what {noise.repeated(found.study)} shows against itself"),
+        (Verdict.CHANCE, "Different if asked alone, yet not among all comparisons"),
         (Verdict.OPEN, f"No difference from {base} shown"),
         (Verdict.OBSERVATION, "Observed only, in too few blocks for a result"),
+        (Verdict.HELD, "Never decided, for it lacked what it needs, so what ran was no policy"),
     ):
         if mine := [f"{row['label']} {words.estimate(row)}" for verdict, row in rows if verdict == kind]:
             parts.append(f"{say}: {words.listed(mine)}.")
@@ -102,7 +117,27 @@ def lost(found: Findings) -> str:
         about = [
             f"{row['guest']} ({row['workload']}) under {row['label']} {words.times(row['speedup'])}" for row in seen
         ]
-        text += f" Observed below 1 with fewer than five pairs: {words.some(about)}."
+        text += f" Observed below 1 in too few blocks for a result: {words.some(about)}."
+    return text
+
+
+def _family(found: Findings) -> str:
+    """Say for how many comparisons the verdicts hold together, and how many blocks that takes."""
+    frame = found.overall
+    if not len(frame) or "comparisons" not in frame:
+        return ""
+    count, fewest = int(frame["comparisons"].max()), int(frame["observations"].min())
+    same = frame[(frame["observations"] < frame["n"]) & frame["label"].isin(found.study.contestants)]
+    needed = blocks_needed(count)
+    text = (
+        f"An interval holds the middle of what was drawn from in 95 % of cases, and the verdicts hold for "
+        f"{'the one comparison' if count == 1 else f'all {count} comparisons'} over all guests of this report together."
+    )
+    if fewest < needed:
+        text += f" To show a difference takes {needed} blocks that differ at least."
+    if len(same):
+        names = words.some(list(dict.fromkeys(f"{row['label']}" for row in records(same))))
+        text += f" Simulated blocks that gave the same ratio are one observation: so with {names}."
     return text
 
 

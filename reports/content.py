@@ -14,10 +14,13 @@ from reports.study import Study
 
 _METHOD = (
     "A speed-up is the value over the baseline's in the same block (its inverse where lower is better). The interval "
-    "is the 95 % BCa bootstrap interval of the median over blocks; an interval that leaves out 1, and all of the band "
-    "within which the baseline differed from itself where that ran twice, is called better or worse; one that leaves "
-    "out 1 but reaches into the band is within the noise, any other no difference shown. n is the number of blocks "
-    "with a pair; n < 5 is called an observation, not a result. The geometric mean counts only blocks in which every "
+    "is the exact 95 % interval of Wilcoxon's signed-rank test on the logarithms: from one mean of two blocks (Walsh "
+    "average) to another, whatever the distribution. An interval that leaves out 1, and all of the band within which "
+    "the baseline differed from itself where that ran twice, is called better or worse if its p, adjusted for all "
+    "comparisons of its kind in this report (Holm), is at most 0.05, and else may be chance; one that leaves out 1 but "
+    "reaches into the band is within the noise, any other no difference shown. n is the number of blocks with a pair; "
+    "fewer than six, or than six different ones where blocks are simulated, have no interval of 95 % and are called an "
+    "observation, not a result. The geometric mean counts only blocks in which every "
     "guest has a pair. Worst guest: the smallest of the guests' medians. Jain: fairness of the guests' speed-ups, 1 "
     "when all gain alike (median over blocks). Where something is varied a block is one level in one repetition, so "
     "that no number mixes levels. Gap to the oracle: by how many percentage points of their time all guests together "

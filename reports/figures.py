@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports import noise, strip, style, summary, words
 from reports.document import Container, Picture
-from reports.statistics import ENOUGH, median_interval
+from reports.statistics import ENOUGH, ratio_interval
 from reports.study import Study
 from reports.summary import records
 
@@ -78,7 +78,7 @@ def overall(study: Study) -> Picture:
                 )
             if row["n"]:
                 axes.hlines(place - 0.1, *np.clip([row["low"], row["high"]], *limits), color=tint, linewidth=2.2)
-                filled = tint if row["n"] >= ENOUGH else style.PAPER
+                filled = tint if row["observations"] >= ENOUGH else style.PAPER
                 at = np.clip(row["speedup"], *limits)
                 axes.plot(
                     at,
@@ -103,13 +103,13 @@ def overall(study: Study) -> Picture:
         handles += [_handle(marks[guest], f"{guest}: {study.workload(guest)}") for guest in measured[:8]]
         container.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.3)
 
-    few = " A hollow circle has fewer than five blocks: an observation, not a result."
-    few = few if (table["n"] < ENOUGH).any() else ""
+    few = " A hollow circle has too few blocks for a result, and no interval."
+    few = few if (table["observations"] < ENOUGH).any() else ""
     stopped = " An arrow at the edge: work that stopped altogether, which a logarithm cannot show."
     stopped = stopped if (heads["speedup"] <= 0).any() else ""
     caption = (
         f"Speed-up over {study.baseline} under each policy, logarithmic. Large: the geometric mean over the guests, "
-        "median over the blocks, with the 95 % bootstrap interval. Small: the median of every guest. Left of the line, "
+        "median over the blocks, with its exact 95 % interval. Small: the median of every guest. Left of the line, "
         f"in the shade, a guest does worse than under {study.baseline}."
         f"{strip.explained(study, 'of the geometric mean')}{few}{stopped}"
     )
@@ -141,11 +141,10 @@ def per_block(study: Study) -> list[Picture]:
                 caption=(
                     f"Performance of every block over {study.baseline} in the same block (logarithmic; above "
                     f"1{words.TIMES} is better, whichever way the metric counts). Every point is one block; points of "
-                    "one block have the same place from left to right within a policy. Bars: median and its 95 % "
-                    "bootstrap interval. A cross at the foot of a column: that many blocks have no pair, because a "
-                    "trial failed. A triangle at the edge: work "
-                    "that stopped altogether, which a logarithm cannot show."
-                    + strip.explained(study, "in each panel its own")
+                    "one block have the same place from left to right within a policy. Bars: median and its exact "
+                    "95 % interval, where there is one. A cross at the foot of a column: that many blocks have no "
+                    "pair, because a trial failed. A triangle at the edge: work that stopped altogether, which a "
+                    "logarithm cannot show." + strip.explained(study, "in each panel its own")
                 ),
                 draw=lambda container, chunk=chunk: _blocks(container, study, chunk, wide, every),  # type: ignore[misc]
                 height_in=height,
@@ -194,7 +193,7 @@ def _panel(axes: Axes, study: Study, rows: pd.DataFrame, places: list[str], limi
             shape = "v" if value <= 0 else "^" if math.isinf(value) else marks[label]
             at = float(np.clip(value, *limits))
             axes.plot(x, at, shape, color=tints[label], markersize=4.5, alpha=0.8, markeredgewidth=0, clip_on=False)
-        found = median_interval(known["speedup"])
+        found = ratio_interval(known["speedup"], once=study.simulated)
         if found.n:
             median, low, high = np.clip([found.median, found.low, found.high], *limits)
             axes.hlines(median, place - 0.34, place + 0.34, color=style.INK, linewidth=1.3)

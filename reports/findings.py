@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from reports import bounds, noise, shadows, statistics, summary
+from reports import bounds, families, noise, shadows, summary
 from reports.study import Study
 
 
@@ -37,13 +37,10 @@ class Findings:
             found = [frame for frame in map(make, parts) if len(frame)]
             return pd.concat(found, ignore_index=True) if found else make(parts[0])
 
-        guests = every(summary.speedups)
-        if len(parts) > 1 and len(guests):  # one family: all tests of the study
-            guests["wilcoxon_p_holm"] = statistics.holm(guests["wilcoxon_p"].tolist())
-        return cls(
+        alone = cls(
             study=study,
             overall=every(lambda part: bounds.with_gaps(summary.overall(part), part)),
-            guests=guests,
+            guests=every(summary.speedups),
             performance=every(bounds.performance),
             gaps=every(lambda part: bounds.gaps(part).assign(level=part.level)),
             measured=every(summary.values),
@@ -54,8 +51,25 @@ class Findings:
             shadows=shadows.distances(study),
             noise=every(noise.table),
         )
+        return together([alone])[0]
 
     @property
     def swept(self) -> bool:
         """Whether something is varied besides the policy."""
         return bool(self.study.levels)
+
+
+def together(found: Sequence[Findings]) -> list[Findings]:
+    """Return the findings with every test adjusted for how many of its kind all of them make.
+
+    Three families, each held to 5 %: who is better over all guests; who is, guest by guest, in what stands for a
+    guest's work; and who is in what else is measured.
+    """
+    rivals = [one.study.contestants for one in found]
+    overall = families.adjusted([one.overall for one in found], rivals)
+    guests = []
+    for heads in (True, False):
+        parts = [one.guests[one.guests["headline"] == heads] if len(one.guests) else one.guests for one in found]
+        guests.append(families.adjusted(parts, rivals))
+    both = [pd.concat(pair).sort_index() for pair in zip(*guests, strict=True)]
+    return [replace(one, overall=mine, guests=theirs) for one, mine, theirs in zip(found, overall, both, strict=True)]

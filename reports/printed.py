@@ -16,8 +16,13 @@ from reports.words import Verdict
 
 MOST_ROWS = 120
 """Of a table on paper; its CSV file has all."""
-SHOWN = (Verdict.BETTER, Verdict.WORSE, Verdict.NOISE, Verdict.OPEN, Verdict.OBSERVATION)
-"""Verdicts with a column of their own in the overview."""
+SHOWN: Mapping[str, Sequence[Verdict]] = {
+    "better": (Verdict.BETTER,),
+    "worse": (Verdict.WORSE,),
+    "no difference shown": words.UNSHOWN,
+    "no result": words.NO_RESULT,
+}
+"""Column of the overview and the verdicts that it has."""
 
 
 def overview(found: Sequence[Findings]) -> Table:
@@ -26,32 +31,21 @@ def overview(found: Sequence[Findings]) -> Table:
     for one in found:
         rows_of = one.overall[one.overall["label"].isin(one.study.contestants)] if len(one.overall) else one.overall
         judged = [(words.verdict(row), row) for row in records(rows_of)]
-        said = {kind: _named([row for verdict, row in judged if verdict == kind], len(one.study.levels))
-                for kind in SHOWN}  # fmt: skip
+        said = [_named([row for verdict, row in judged if verdict in kinds], len(one.study.levels))
+                for kinds in SHOWN.values()]  # fmt: skip
         failed = one.failures.drop_duplicates(["place", "label"])
         rows.append(
             [one.study.name, one.study.backend, str(one.study.blocks), one.study.baseline or words.DASH]
-            + [said[kind] or words.DASH for kind in SHOWN]
+            + [text or words.DASH for text in said]
             + [str(len(failed))]
         )
     return Table(
         name="overview",
         caption="Every experiment, and which policies it shows to be better or worse than its baseline (geometric mean "
         "over the guests). Measured and simulated figures are told apart by the second column.",
-        head=[
-            "experiment",
-            "backend",
-            "blocks",
-            "baseline",
-            "better",
-            "worse",
-            "within the noise",
-            "no difference",
-            "observation",
-            "failed",
-        ],
+        head=["experiment", "backend", "blocks", "baseline", *SHOWN, "failed"],
         rows=rows,
-        aligns="llrllllllr",
+        aligns="llrlllllr",
     )
 
 
@@ -70,24 +64,26 @@ def overall(found: Findings) -> Table:
     rows = [
         [
             row["label"], words.middle(row["speedup"], row["low"], row["high"]),
-            words.interval(row["low"], row["high"]), str(row["n"]),
+            words.interval(row["low"], row["high"]), _count(row), words.number(row["wilcoxon_p_holm"]),
             "bound" if row["label"] in bounds else str(words.verdict(row)), _worst(row),
             words.interval(row["worst_low"], row["worst_high"]), words.number(row["jain"]),
             *([words.points(row["gap_pp"])] if gap else []), f"{row['failed_trials']} of {row['trials']}",
         ]
         for row in records(found.overall)
     ]  # fmt: skip
-    head = ["policy", "speed-up", "95 % interval", "n", "verdict", "worst guest", "its interval", "Jain"]
+    head = ["policy", "speed-up", "95 % interval", "n", "p", "verdict", "worst guest", "its interval", "Jain"]
     head += [*(["gap to oracle, pp"] if gap else []), "failed"]
     return by_level(
         found,
         found.overall,
         Table(
             name=f"overall{figures.suffix(found.study)}",
-            caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}).",
+            caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}): "
+            f"median over blocks, exact 95 % interval, blocks{_differing(found.overall)}, and p "
+            f"{_adjusted(found.overall)}.",
             head=head,
             rows=rows,
-            aligns="lrrrllrr" + "r" * gap + "r",
+            aligns="lrrrrllrr" + "r" * gap + "r",
         ),
     )
 
@@ -137,22 +133,20 @@ def _worst(row: Mapping[str, Any]) -> str:
 def guest(found: Findings) -> Table:
     """Return who gained, guest by guest; of a sweep only what stands for each guest's work."""
     frame = found.guests[found.guests["headline"]] if found.swept else found.guests
+    bounds = set(found.study.labels) - set(found.study.contestants)
     rows = [
         [
             row["label"], row["guest"], row["workload"], f"{row['metric']} ({row['better']})",
             words.middle(row["speedup"], row["low"], row["high"]),
-            words.interval(row["low"], row["high"]) + ("" if row["interval"] != "percentile" else " p"), str(row["n"]),
-            words.number(row["wilcoxon_p_holm"]), words.number(row["rank_biserial"]), str(words.verdict(row)),
+            words.interval(row["low"], row["high"]), _count(row), words.number(row["wilcoxon_p_holm"]),
+            words.number(row["rank_biserial"]), "bound" if row["label"] in bounds else str(words.verdict(row)),
         ]
         for row in records(frame)
     ]  # fmt: skip
     about = (
-        f"Speed-up over {found.study.baseline}, paired by block: median, 95 % BCa bootstrap interval (p: percentile, "
-        "where BCa does not exist), number of pairs, Wilcoxon signed-rank p (Holm over this table; none below five "
-        "pairs), rank-biserial effect (1: every pair better, -1: every pair worse). The verdict follows the interval; "
-        f"of {len(found.guests)} intervals {0.05 * len(found.guests):.1f} would leave out 1 by chance alone, for which "
-        "p is adjusted."
-        + (" Here the first metric of each guest; all are in tables/speedup.csv." if found.swept else "")
+        f"Speed-up over {found.study.baseline}, paired by block: median, exact 95 % interval, number of "
+        f"pairs{_differing(frame)}, p {_adjusted(frame)}, rank-biserial effect (1: every pair better, -1: every pair "
+        "worse)." + (" Here the first metric of each guest; all are in tables/speedup.csv." if found.swept else "")
     )
     head = [
         "policy",
@@ -168,6 +162,25 @@ def guest(found: Findings) -> Table:
     ]
     name = f"speedup{figures.suffix(found.study)}"
     return by_level(found, frame, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
+
+
+def _count(row: Mapping[str, Any]) -> str:
+    """The pairs of a row, and how many of them count where these are fewer."""
+    count = words.observations(row)
+    return str(row["n"]) if count == row["n"] else f"{row['n']} ({count})"
+
+
+def _differing(frame: pd.DataFrame) -> str:
+    """What a caption says of a count in brackets, where a row has one."""
+    fewer = (frame["observations"] < frame["n"]).any()
+    return " (in brackets: how many of them differ, and count)" if fewer else ""
+
+
+def _adjusted(frame: pd.DataFrame) -> str:
+    """What a caption says of p."""
+    count = int(frame["comparisons"].max())
+    adjusted = "" if count == 1 else f", adjusted for the {count} comparisons of this kind in the report (Holm)"
+    return f"of Wilcoxon's signed-rank test{adjusted}"
 
 
 def counter(found: Findings) -> Table:

@@ -15,7 +15,10 @@ import pandas as pd
 from harness.records import BEYOND, LARGEST, SMALLEST, Run, is_again, read_run
 from reports import statistics
 
-_FREE = ("seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline")
+_FREE = (
+    "seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline", "judged_by",
+    "only_measured",
+)  # fmt: skip
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 STATIC = "static"
 """What the others are compared with where nobody names another."""
@@ -49,6 +52,11 @@ class Study:
     """One row a metric, block, guest and label: value, base and speedup, NaN where there is none."""
     level: float = math.nan
     """Of a part of a swept study: where on the axis it stands; NaN for a whole study."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing but the seed makes one block differ from another, so that two may be one observation."""
+        return self.backend == "simulator"
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -97,6 +105,11 @@ class Study:
         """Return a parameter of the policy behind a label; None when it has none of that name."""
         every = [policy for policy in self.experiment("policies") or () if isinstance(policy, Mapping)]
         return next((policy.get(key) for policy in every if _label(policy) == label), None)
+
+    @property
+    def own_baseline(self) -> str | None:
+        """The label that the others are compared with where the report asks for no other."""
+        return _baseline(self.trials, self.experiment("baseline") or STATIC)
 
     @property
     def title(self) -> str:

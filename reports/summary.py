@@ -25,24 +25,23 @@ COUNTERS = {
 def speedups(study: Study) -> pd.DataFrame:
     """Return one row a label, guest and metric: the median speed-up over the baseline with its interval and test.
 
-    `wilcoxon_p_holm` is adjusted for all tests of the study; `band` is how many times the baseline lay from itself.
+    `band` is how many times the baseline lay from itself. `reports.families` adjusts the tests for their number.
     """
-    rows, bands = [], noise.bands(study)
+    rows, bands, idle = [], noise.bands(study), undecided(study)
     for (label, guest, metric), pairs in study.pairs.groupby(["label", "guest", "metric"], sort=False):
         if label == study.baseline or study.baseline is None:
             continue
-        test = statistics.wilcoxon(pairs["speedup"])
         first = pairs.iloc[0]
         names = {name: first[name] for name in ("policy", "workload", "unit", "better")}
         rows.append(
-            _study(study) | {"label": label, "guest": guest, "metric": metric} | names | _estimate(pairs["speedup"])
-            | {"trials_without_value": int(pairs["value"].isna().sum())}
-            | {"wilcoxon_p": test.p, "rank_biserial": test.effect, "band": bands.guest(str(guest), str(metric))}
+            _study(study) | {"label": label, "guest": guest, "metric": metric} | names
+            | _estimate(pairs["speedup"], study)
+            | {"trials_without_value": int(pairs["value"].isna().sum())} | _tested(pairs["speedup"], study)
+            | {"band": bands.guest(str(guest), str(metric)), "undecided": idle.get(str(label), np.nan)}
         )  # fmt: skip
     if not rows:
         return pd.DataFrame()
     frame = pd.DataFrame(rows)
-    frame["wilcoxon_p_holm"] = statistics.holm(frame["wilcoxon_p"].tolist())
     frame["headline"] = [
         study.headline(guest) == metric for guest, metric in zip(frame.guest, frame.metric, strict=True)
     ]
@@ -50,7 +49,7 @@ def speedups(study: Study) -> pd.DataFrame:
 
 
 def per_block(study: Study) -> pd.DataFrame:
-    """Return one row a block and rival: geometric mean of the guests' speed-ups, the worst guest's, and Jain's index.
+    """Return one row a block and rival: geometric mean of the guests' speed-ups, the worst guest, and Jain's index.
 
     They are NaN in a block where any guest has no pair: a mean over the survivors would flatter the policy.
     """
@@ -63,27 +62,29 @@ def per_block(study: Study) -> pd.DataFrame:
             _study(study) | {
                 "place": place, "label": label, "guests": len(pairs),
                 "geometric_mean": statistics.geometric_mean(values),
-                "worst_guest": values.min() if whole else np.nan, "jain": statistics.jain(values),
+                "worst_guest": str(pairs["guest"].iloc[values.argmin()]) if whole else "",
+                "worst_speedup": values.min() if whole else np.nan, "jain": statistics.jain(values),
             }
         )  # fmt: skip
-    columns = [*_study(study), "place", "label", "guests", "geometric_mean", "worst_guest", "jain"]
+    columns = [*_study(study), "place", "label", "guests", "geometric_mean", "worst_guest", "worst_speedup", "jain"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def overall(study: Study) -> pd.DataFrame:
     """Return one row a label: geometric mean over guests (median over blocks, interval), worst guest, Jain's index."""
     blocks, guests, failed, bands = per_block(study), speedups(study), failures(study), noise.bands(study)
+    idle = undecided(study)
     rows = []
     for label in study.rivals if study.baseline is not None else ():
         mine = blocks[blocks["label"] == label]
         worst = _worst(guests, label)
         rows.append(
             _study(study) | {"label": label, "guests": int(mine["guests"].max()) if len(mine) else 0}
-            | _estimate(mine["geometric_mean"]) | worst | {
+            | _estimate(mine["geometric_mean"], study) | _tested(mine["geometric_mean"], study) | worst | {
                 "jain": float(np.nanmedian(mine["jain"])) if mine["jain"].notna().any() else np.nan,
                 "trials": int(study.trials.loc[study.trials["label"] == label, "place"].nunique()),
                 "failed_trials": int(failed.loc[failed["label"] == label, "place"].nunique()),
-                "band": bands.mean, "widest_band": bands.widest,
+                "band": bands.mean, "widest_band": bands.widest, "undecided": idle.get(label, np.nan),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -165,9 +166,25 @@ def _study(study: Study) -> dict[str, Any]:
     return {"experiment": study.name, "backend": study.backend, "level": study.level}
 
 
-def _estimate(column: pd.Series[float]) -> dict[str, Any]:
-    found = statistics.median_interval(column)
-    return {"speedup": found.median, "low": found.low, "high": found.high, "n": found.n, "interval": found.method}
+def undecided(study: Study) -> dict[str, float]:
+    """Return per label for what share of the guests and ticks of its trials the policy gave no target."""
+    rows = pd.concat([run.samples for run in study.runs]) if study.runs else pd.DataFrame()
+    here = set(study.trials["place"])
+    rows = rows[(rows["trial_s"] >= 0) & (rows["run"] + "/" + rows["block"].astype(str)).isin(here)]
+    return {str(label): float(share) for label, share in rows["asked_kib"].isna().groupby(rows["label"]).mean().items()}
+
+
+def _estimate(column: pd.Series[float], study: Study) -> dict[str, Any]:
+    found = statistics.ratio_interval(column, once=study.simulated)
+    return {
+        "speedup": found.median, "low": found.low, "high": found.high, "n": found.n,
+        "observations": found.observations, "interval": found.method,
+    }  # fmt: skip
+
+
+def _tested(column: pd.Series[float], study: Study) -> dict[str, Any]:
+    test = statistics.wilcoxon(column, once=study.simulated)
+    return {"wilcoxon_p": test.p, "rank_biserial": test.effect}
 
 
 def _worst(guests: pd.DataFrame, label: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from reports import figures, strip, style, words
 from reports.document import Container, Picture
 from reports.findings import Findings
+from reports.statistics import ENOUGH
 from reports.study import BOUNDS
 from reports.summary import records
 from reports.words import Verdict
@@ -62,7 +63,7 @@ def picture(found: Findings) -> Picture:
     return Picture(
         name=f"sweep{figures.suffix(study)}",
         caption=f"Speed-up over {study.baseline} at every level of {study.axis}. Left: geometric mean over the guests, "
-        f"median over the repetitions, with the 95 % bootstrap interval. Right: the guest that fares worst. In the "
+        f"median over the repetitions, with the exact 95 % interval. Right: the guest that fares worst. In the "
         f"shade below 1{words.TIMES} it is worse than {study.baseline}. Pale: bounds that nobody could run. A line "
         f"breaks where a level has no whole block.{strip.explained(study, 'right of the guest that repeats worst')}",
         draw=draw,
@@ -94,8 +95,9 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
         return
     better = [_at(mine, Verdict.BETTER) for _, mine in rows.groupby("label", sort=False)]
     worse = [_at(mine, Verdict.WORSE) for _, mine in rows.groupby("label", sort=False)]
-    seen = rows["n"].between(1, 4).any()
-    few = " Levels with fewer than five blocks are observations only, and are not counted." if seen else ""
+    seen = (rows["n"].gt(0) & rows["observations"].lt(ENOUGH)).any()
+    few = f" Levels with fewer than {words.COUNTS[ENOUGH]} blocks that differ are observations, and not counted."
+    few = few if seen else ""
     axis = f"Judged level by level of {study.axis}, geometric mean over the guests. "
     yield "Who won.", axis + (_some(better) or f"No policy is shown to be better than {base} at any level.") + few
     yield "Who lost.", _some(worse) or f"No policy is shown to be worse than {base} at any level."

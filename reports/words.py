@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from reports.statistics import ENOUGH, side
+from reports.statistics import ALPHA, ENOUGH, Estimate, side
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 DASH = "\N{EN DASH}"
@@ -23,26 +23,45 @@ class Verdict(StrEnum):
     WORSE = "worse"
     NOISE = "within the noise"
     """The interval leaves out 1, yet lies no farther from it than the same policy from itself."""
+    CHANCE = "may be chance"
+    """The interval leaves out 1, yet among so many comparisons as are made one such is no surprise."""
     OPEN = "no difference shown"
     OBSERVATION = "observation"
+    HELD = "never decided"
+    """The policy gave no guest a target in any tick: what ran was no policy."""
     NOTHING = "no pair"
+
+
+NO_RESULT = (Verdict.OBSERVATION, Verdict.HELD, Verdict.NOTHING)
+"""Verdicts that are none."""
+UNSHOWN = (Verdict.NOISE, Verdict.CHANCE, Verdict.OPEN)
+"""Verdicts that no difference is shown."""
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def verdict(row: Mapping[str, Any], *, name: str = "speedup", low: str = "low", high: str = "high") -> Verdict:
     """Judge one row of a table of speed-ups: only an interval that leaves out 1 is a difference.
 
     Where the row has the `band` of the A/A test the interval must leave out all of it: what the baseline shows against
-    itself is no difference between policies.
+    itself is no difference between policies. Where it has a p adjusted for a family of comparisons, `wilcoxon_p_holm`,
+    the difference must hold there too.
     """
     if row["n"] == 0 or math.isnan(row[name]):
         return Verdict.NOTHING
-    if row["n"] < ENOUGH:
+    if row.get("undecided", 0) == 1:
+        return Verdict.HELD
+    if observations(row) < ENOUGH or math.isnan(row[low]):
         return Verdict.OBSERVATION
-    # Work that stopped in most blocks has no interval (its ratio is 0), yet nothing could be worse.
-    ends = (0.0, 0.0) if row[name] == 0 else (row[low], row[high])
-    if beyond := side(ends[0], ends[1], band(row)):
+    if beyond := side(row[low], row[high], band(row)):
+        if not row.get("wilcoxon_p_holm", 0) <= ALPHA:
+            return Verdict.CHANCE
         return Verdict.BETTER if beyond > 0 else Verdict.WORSE
-    return Verdict.NOISE if side(ends[0], ends[1]) else Verdict.OPEN
+    return Verdict.NOISE if side(row[low], row[high]) else Verdict.OPEN
+
+
+def observations(row: Mapping[str, Any]) -> int:
+    """Return how many of the n pairs of a row count: of simulated blocks that are the same one does."""
+    return int(row.get("observations", row["n"]))
 
 
 def band(row: Mapping[str, Any]) -> float:
@@ -91,8 +110,18 @@ def estimate(row: Mapping[str, Any]) -> str:
     """Return a speed-up with its interval and n; says so when it is only an observation."""
     if row["n"] == 0:
         return "no pair of trials"
-    n = f"n = {row['n']}" + (", an observation" if row["n"] < ENOUGH else "")
+    n = f"n = {row['n']}"
+    if (count := observations(row)) < row["n"]:
+        n += f", {'all the same, which is one observation' if count == 1 else f'of which {count} differ'}"
+    elif row["n"] < ENOUGH:
+        n += ", an observation"
     return f"{within(row['speedup'], row['low'], row['high']).removesuffix(f' {DASH}')} ({n})"
+
+
+def about(found: Estimate) -> str:
+    """Return an estimate of a speed-up with its interval and n."""
+    row = {"speedup": found.median, "low": found.low, "high": found.high, "n": found.n}
+    return estimate(row | {"observations": found.observations})
 
 
 def number(value: float) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from harness import policies
+from harness.experiment.document import ConfigError
 from harness.experiment.files import EXPERIMENTS, load_experiment, names
 from harness.experiment.plan import plan
 from harness.experiment.workloads import WORKLOADS, Parameter, argument, load_workloads
@@ -51,15 +52,19 @@ def all_workloads(folder: Path = WORKLOADS) -> Iterator[dict[str, Any]]:
         }
 
 
-def all_experiments(folder: Path = EXPERIMENTS) -> Iterator[dict[str, Any]]:
+def all_experiments(
+    folder: Path = EXPERIMENTS, say: Callable[[str], None] = lambda _: None
+) -> Iterator[dict[str, Any]]:
     """Every experiment: what it is to show, who takes part, how long its trials are.
 
-    Raises:
-        ConfigError: a file there is no experiment.
-
+    A file that is no experiment hides none of the others: `say` is told what is wrong with it.
     """
     for name in names(folder):
-        experiment = load_experiment(name, experiments=folder)
+        try:
+            experiment = load_experiment(name, experiments=folder)
+        except ConfigError as error:
+            say(str(error))
+            continue
         trials, in_lab = len(plan(experiment)), len(plan(experiment, repeat_baseline=experiment.repeat_baseline))
         yield {
             "name": experiment.name,

@@ -90,10 +90,17 @@ def list_workloads(
 @app.command("experiments")
 def list_experiments(written: FormatOption = Format.TABLE) -> None:
     """Show every experiment: what it is to show, who takes part, and how long it takes at most."""
-    entries = list(catalog.all_experiments())
+    wrong: list[str] = []
+    entries = list(catalog.all_experiments(say=wrong.append))
     if written is Format.JSON:
         print(json.dumps(entries, ensure_ascii=False, indent=2))
-        return
+    else:
+        _show_experiments(entries)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+def _show_experiments(entries: Iterable[Mapping[str, Any]]) -> None:
     table = Table("experiment", "claim", "guests", "policies", "trials", "in the lab", "at most")
     for entry in entries:
         guests = ", ".join(f"{guest}: {work}" for guest, work in entry["guests"].items())

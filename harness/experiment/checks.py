@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from harness import policies
 from harness.experiment.config import Experiment, PolicyChoice
 from harness.experiment.document import Key, Problem, instead, problems
+from harness.experiment.signals import needed
 from harness.experiment.sweep import Guest, Sweep
 from harness.experiment.workloads import Workload, load_workload
 from harness.records.again import AGAIN, is_again
@@ -54,12 +55,30 @@ def machine_faults(machine: Mapping[str, float]) -> Iterator[Problem]:
         yield from ((("machine", *key), said) for key, said in problems(Machine, error))
 
 
-def margin_faults(experiment: Experiment) -> Iterator[Problem]:
-    """What is wrong with the guests that a claim is about."""
+def claim_faults(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with the guests, labels and levels that a claim is about."""
     names = [member.name for guest in experiment.guests for member in guest.members()]
-    for index, name in enumerate(experiment.loses_at_most.guests if experiment.loses_at_most else ()):
-        if name not in names:
-            yield ("loses_at_most", "guests", index), f"there is no guest {name}; {instead(name, names)}"
+    labels = [choice.label for choice in experiment.policies]
+    levels = [f"{level.at:g}" for level in experiment.sweep.levels] if experiment.sweep else []
+
+    def unknown(at: Key, what: str, said: Iterable[str], known: Sequence[str]) -> Iterator[Problem]:
+        for index, name in enumerate(said):
+            if name not in known:
+                yield (*at, index), f"there is no {what} {name}; {instead(name, known)}"
+
+    if experiment.loses_at_most:
+        yield from unknown(("loses_at_most", "guests"), "guest", experiment.loses_at_most.guests, names)
+    for place, one in enumerate(experiment.judged_by):
+        at: Key = ("judged_by", place)
+        yield from unknown((*at, "guests"), "guest", one.guests if one.guests != "each" else (), names)
+        yield from unknown((*at, "over"), "policy with the label", one.over, labels)
+        yield from unknown((*at, "levels"), "level", [f"{level:g}" for level in one.levels], levels)
+        if not isinstance(one.policies, str):
+            yield from unknown((*at, "policies"), "policy with the label", one.policies, labels)
+        if one.at_most is not None and one.at_most <= one.at_least:
+            yield (*at, "at_most"), f"is {one.at_most:g}, no more than at_least {one.at_least:g}; raise it"
+        if not one.over and experiment.compared_with() is None:
+            yield (*at, "over"), "nothing is the baseline, which it stands for; name labels, or a `baseline`"
 
 
 def _bounds(guest: Guest) -> Iterator[Problem]:
@@ -112,6 +131,16 @@ def policy_faults(key: str, choices: Iterable[PolicyChoice], *, listed: bool = T
             model.model_validate(choice.params)
         except ValidationError as error:
             yield from (((*at, *key), said) for key, said in problems(model, error))
+
+
+def signal_faults(experiment: Experiment) -> Iterator[Problem]:
+    """Which policies would hold every guest in every tick for want of a signal: that is no trial of theirs."""
+    there = {signal.name for signal in experiment.signals}
+    for key, choices in (("policies", experiment.policies), ("shadows", experiment.shadows)):
+        for index, choice in enumerate(choices):
+            if (signal := needed(choice.name, choice.params)) and signal not in there:
+                said = f"{choice.label} can decide nothing without the signal {signal}; add `signals: [{signal}]`"
+                yield (key, index), f"{said} (docs/signals.md)"
 
 
 def sweep_faults(sweep: Sweep | None, guests: Sequence[str]) -> Iterator[Problem]:

@@ -29,6 +29,22 @@ class Margin(Model):
     """Which; none named: all, and then it is not asked who is better."""
 
 
+class Judgement(Model):
+    """What a claim comes to: which comparisons must lie where. An interval shows or refutes it."""
+
+    policies: Literal["all", "any"] | Annotated[tuple[Label, ...], Listed] = "all"
+    """All of them, any one of them, or all of these labels; bounds that nobody could run are none of them."""
+    over: Annotated[tuple[Label, ...], Listed] = ()
+    """Labels that they are held against; none: the baseline."""
+    guests: Literal["each"] | Annotated[tuple[GuestName, ...], Listed] = ()
+    """Each for itself, or these; none: the geometric mean over all of them."""
+    levels: Annotated[tuple[float, ...], Listed] = ()
+    """Of the sweep; none: all."""
+    at_least: Annotated[float, Field(gt=0)] = 1.0
+    """How many times as well they must do; 1: better at all."""
+    at_most: Annotated[float, Field(gt=0)] | None = None
+
+
 class PolicyChoice(Model):
     """A policy with its parameters. In the file: its name, or a mapping of name, label and parameters."""
 
@@ -68,6 +84,10 @@ class Experiment(Model):
     """In the lab it runs twice in every block, so that the report can say how much one policy differs from itself."""
     loses_at_most: Margin | None = None
     """What the claim allows guests to lose; the report then judges that."""
+    judged_by: Annotated[tuple[Judgement, ...], Listed] = ()
+    """What else the claim comes to; without it, `loses_at_most` or `figures` the report gives no verdict."""
+    only_measured: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")] | None = None
+    """Why a simulated run can say nothing of the claim; None: it can."""
     pool_mib: MiB
     """What all guests share."""
     reserve_mib: Annotated[int, Field(ge=0)] = 0
@@ -141,7 +161,8 @@ class Experiment(Model):
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
-        unsaid = {key for key in ("machine", "baseline", "loses_at_most", "take_mib_s") if not getattr(self, key)}
+        may_be_left_out = ("machine", "baseline", "loses_at_most", "judged_by", "only_measured", "take_mib_s")
+        unsaid = {key for key in may_be_left_out if not getattr(self, key)}
         unsaid |= {"lab"} - self.model_fields_set
         plain = self.model_dump(mode="json", by_alias=True, exclude=unsaid)
         if self.sweep is not None:

@@ -26,7 +26,11 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     found = list(checks.policy_faults("policies", experiment.policies))
     found += checks.policy_faults("shadows", experiment.shadows)
     found += checks.machine_faults(experiment.machine)
-    found += checks.margin_faults(experiment)
+    found += checks.claim_faults(experiment)
+    found += checks.signal_faults(experiment)
+    if document.path.parent == experiments and document.path.stem != experiment.name:
+        said = f"is {experiment.name}, and the file {document.path.name}; an experiment here is called as its file"
+        found.append((("name",), said))
     found += checks.sweep_faults(experiment.sweep, [guest.name for guest in experiment.guests])
     for at, level in _levels(experiment):
         found += [((*at, *key), said) for key, said in checks.faults(level)]

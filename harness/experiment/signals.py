@@ -43,6 +43,11 @@ class Signal(Model):
         return self
 
 
+def needed(policy: str, params: Mapping[str, object]) -> str | None:
+    """Return the signal without which a policy can decide nothing; None where it needs none."""
+    return "page-ages" if policy == "miss-ratio" or params.get("active") == "touched" else None
+
+
 def window_s(signals: Iterable[Signal]) -> float | None:
     """The window of page-ages; None where that is off."""
     return next((signal.window_s for signal in signals if signal.name == "page-ages"), None)

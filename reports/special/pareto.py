@@ -49,7 +49,7 @@ def special(found: Findings) -> Special:
         for axes, level in zip(grid.flat, levels, strict=False):
             _panel(axes, rows[rows["level"].fillna(-1) == _key(level)], study.labels)
             x = figures.ratio_axis(axes, "x", list(rows["geometric_mean"]))
-            y = figures.ratio_axis(axes, "y", list(rows["worst_guest"]))
+            y = figures.ratio_axis(axes, "y", list(rows["worst"]))
             axes.set(xlim=x, ylim=y, xlabel="geometric mean over guests")
             if measure != NORMALISED:
                 strip.across(axes, noise_at(study, level), "x", x)
@@ -92,7 +92,8 @@ def points(found: Findings) -> pd.DataFrame:
     every = []
     for part in study.parts:
         blocks = blocks_of(part)
-        medians = blocks.groupby("label")[["geometric_mean", "worst_guest", "jain"]].median()
+        medians = blocks.groupby("label")[["geometric_mean", "worst_speedup", "jain"]].median()
+        medians = medians.rename(columns={"worst_speedup": "worst"})
         medians = medians.reindex([label for label in study.labels if label in medians.index])
         counts = blocks.groupby("label")["geometric_mean"].count()
         frame = medians.assign(
@@ -104,7 +105,7 @@ def points(found: Findings) -> pd.DataFrame:
         bands = noise_at(part, math.nan), noise_at(part, math.nan, worst=True)
         frame["bound"] = ~frame["label"].isin(study.contestants)
         frame["free"] = [
-            row["label"] in rivals and not _dominated(row["geometric_mean"], row["worst_guest"], runs, *bands)
+            row["label"] in rivals and not _dominated(row["geometric_mean"], row["worst"], runs, *bands)
             for row in records(frame)
         ]
         every.append(frame)
@@ -115,30 +116,30 @@ def _dominated(
     mean: float, worst: float, others: pd.DataFrame, mean_band: float = 1.0, worst_band: float = 1.0
 ) -> bool:
     """Whether another one is as good in both and better in one by more than noise; a policy without a value is."""
-    as_good = (others["geometric_mean"] >= mean) & (others["worst_guest"] >= worst)
-    better = (others["geometric_mean"] > mean * mean_band) | (others["worst_guest"] > worst * worst_band)
+    as_good = (others["geometric_mean"] >= mean) & (others["worst"] >= worst)
+    better = (others["geometric_mean"] > mean * mean_band) | (others["worst"] > worst * worst_band)
     return bool(np.isnan(mean) or (as_good & better).any())
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, labels: tuple[str, ...]) -> None:
     looks = style.looks(labels)
     front = rows[rows["free"]].sort_values("geometric_mean")
-    axes.plot(front["geometric_mean"], front["worst_guest"], color=style.RULE, linewidth=1, zorder=1)
+    axes.plot(front["geometric_mean"], front["worst"], color=style.RULE, linewidth=1, zorder=1)
     axes.plot(
-        front["geometric_mean"], front["worst_guest"], "o", markersize=11, markerfacecolor="none",
+        front["geometric_mean"], front["worst"], "o", markersize=11, markerfacecolor="none",
         markeredgecolor=style.INK, markeredgewidth=0.9, clip_on=False,
     )  # fmt: skip
     for row in records(rows):
         pale = row["bound"]
         look = looks[row["label"]] | {"linestyle": ""}
-        axes.plot(row["geometric_mean"], row["worst_guest"], markersize=5.5, alpha=0.4 if pale else 1, **look)
+        axes.plot(row["geometric_mean"], row["worst"], markersize=5.5, alpha=0.4 if pale else 1, **look)
 
 
 def _table(found: Findings, rows: pd.DataFrame, measure: str) -> Table:
     swept = found.swept
     cells = [
         ([f"{row['level']:g}"] if swept else [])
-        + [row["label"], words.number(row["geometric_mean"]), words.number(row["worst_guest"])]
+        + [row["label"], words.number(row["geometric_mean"]), words.number(row["worst"])]
         + [words.number(row["jain"]), str(int(row["n"])), "yes" if row["free"] else ""]
         for row in records(rows)
     ]

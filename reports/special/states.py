@@ -11,7 +11,6 @@ from reports import figures, statistics, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special.verdict import Special, judged
-from reports.statistics import ENOUGH
 from reports.summary import records
 
 SOON_S = 20.0
@@ -24,7 +23,7 @@ def special(found: Findings) -> Special:
     table, place = changes(found), summary.representative(study.parts[0])
     plain = table[table["hysteresis"] == 0]
     damped = table[table["hysteresis"] > 0]
-    enough = len(plain) and len(damped) and table["n"].min() >= ENOUGH
+    enough = len(plain) and len(damped) and table["low"].notna().all()
     quiet = damped[damped["high"] < plain["low"].min()] if enough else damped
     silent = damped[damped["high"] == 0]
     each = words.listed([f"{row['label']} {words.number(row['chatter'])}" for row in records(table)])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports import figures, statistics, style, summary, words
+from reports import families, figures, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.special.verdict import Claim, Special, judged
@@ -114,7 +114,10 @@ def overshoots(found: Findings, paths: pd.DataFrame) -> pd.DataFrame:
         row = {"experiment": found.study.name, "backend": found.study.backend, "label": label}
         row |= {name: first[name] for name in ("swap_weight", "smoothing_s", "fixed_point")}
         row |= {f"t{k}": float(np.median([_at(path, k) for path in trials])) for k in range(1, FIRST + 1)}
-        row |= {"settled": float(np.median(ends)), "overshoot_pc": statistics.median_interval(over).median}
+        row |= {"settled": float(np.median(ends)), "overshoot_pc": float(np.median(over))}
+        lasts = [path[-SETTLED:] for path in trials]
+        row |= {"settled_low": float(np.median([last.min() for last in lasts]))}
+        row |= {"settled_high": float(np.median([last.max() for last in lasts]))}
         rows.append(
             row | {"swing_pc": float(np.median([100 * np.ptp(p[-SETTLED:]) for p in trials])), "n": len(trials)}
         )
@@ -133,8 +136,8 @@ def _helps(found: Findings, labels: list[str]) -> bool | None:
     plain = next((x for x in found.study.labels if found.study.parameter(x, "swap_weight") == 0), None)
     if plain is None:
         return None
-    rows = records(summary.overall(found.study.against(plain)))
-    said = [words.verdict(row) for row in rows if row["label"] in labels]
+    (frame,) = families.adjusted([summary.overall(found.study.against(plain))], [labels])
+    said = [words.verdict(row) for row in records(frame) if row["label"] in labels]
     return True if words.Verdict.BETTER in said else False if words.Verdict.WORSE in said else None
 
 
@@ -158,6 +161,9 @@ def _first(table: pd.DataFrame) -> str:
         return ""
     row = bare.sort_values("overshoot_pc").iloc[-1]
     steps = ", ".join(f"{row[f't{k}']:.3f}" for k in range(1, FIRST + 1))
+    if row["swing_pc"] > 100 * SWINGS:
+        swings = f"still between {row['settled_low']:.4f} and {row['settled_high']:.4f} at the end"
+        return f"The first targets of {row['label']}: {steps}, and {swings}. "
     return f"The first targets of {row['label']}: {steps}, settling at {row['settled']:.4f}. "
 
 

@@ -67,7 +67,7 @@ def special(found: Findings) -> Special:
             Table(
                 name=f"twins{figures.suffix(study)}",
                 caption=f"How many times as fast {first} is as {second}: median over blocks of the ratio within a "
-                "trial, with its 95 % bootstrap interval. Judged where both have the same memory."
+                "trial, with its exact 95 % interval. Judged where both have the same memory."
                 + _told(table, noise.repeated(study)),
                 head=[study.axis, "policy", "same memory", "ratio", "95 % interval", "n"],
                 rows=[
@@ -98,7 +98,7 @@ def _told(table: pd.DataFrame, label: str) -> str:
 
 def _slower(alike: pd.DataFrame) -> bool | None:
     """Whether the first is slower wherever both have the same memory; None where blocks or intervals do not tell."""
-    if alike.empty or alike["n"].min() < ENOUGH:
+    if alike.empty or alike["n"].min() < ENOUGH or alike["low"].isna().any():
         return None
     sides = [statistics.side(row["low"], row["high"], row["band"]) for row in records(alike)]
     return True if set(sides) == {-1} else False if 1 in sides else None
@@ -111,7 +111,7 @@ def compared(pairs: pd.DataFrame, study: Study) -> pd.DataFrame:
     """
     rows = []
     for (level, label), mine in _groups(pairs):
-        estimate = statistics.median_interval(mine["ratio"])
+        estimate = statistics.ratio_interval(mine["ratio"], once=study.simulated)
         first, second = mine.iloc[0]["first"], mine.iloc[0]["second"]
         alike = _size(study, first, level) == _size(study, second, level)
         band = noise.between(study.at(level) if study.levels else study, first, second)

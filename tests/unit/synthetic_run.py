@@ -121,7 +121,7 @@ def rows(
 def write_run(
     path: Path,
     *,
-    blocks: int = 6,
+    blocks: int = 8,
     ticks: int = 4,
     gains: Mapping[str, tuple[float, float]] = GAINS,
     fails: Callable[[int, str], str] = lambda block, label: "",

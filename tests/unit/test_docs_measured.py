@@ -20,18 +20,18 @@ LAB = {"lab": True, "lab_clock": "instructions", "processor_mips": 250.0, "guest
 TWICE = ((1.01, 1.0), (0.98, 1.004), (1.0, 0.99))
 """What the second trial of `static` reached over the first, block by block: farthest 1/0.98 for g1, 1/0.99 for g2."""
 HEAD = "| who | against | reached | times as much [95 %] | n | noise | verdict |\n|---|---|--:|--:|--:|--:|---|\n"
-G1 = "| g1 (`mono`), two-state | static | 50.0 → 100 passes/s | 2.00× [2.00, 2.00] | 6 | 2.1 % | better |"
+G1 = "| g1 (`mono`), two-state | static | 50.0 → 100 passes/s | 2.00× [2.00, 2.00] | 9 | 2.1 % | better |"
 G2 = (
-    "| g2 (`kernel-build`), two-state | static | 80.0 → 83.3 s | 0.96× [0.96, 0.96], where less is better | 6 "
+    "| g2 (`kernel-build`), two-state | static | 80.0 → 83.3 s | 0.96× [0.96, 0.96], where less is better | 9 "
     "| 1.1 % | worse |"
 )
-SOURCE = "`quick`: 6 blocks, none of 18 trials failed, 2026-03-01, commit 0123456."
+SOURCE = "`quick`: 9 blocks, none of 27 trials failed, 2026-03-01, commit 0123456."
 
 
 def run(path: Path, **changes: Any) -> Path:  # noqa: ANN401 - what write_run takes
-    """Write a run of the lab: six exact blocks in which g1 does 50 and 100 passes/s, and g2 takes 80 and 80/0.96 s."""
+    """Write a run of the lab: nine exact blocks in which g1 does 50 and 100 passes/s, and g2 takes 80 and 80/0.96 s."""
     given: dict[str, Any] = {
-        "repeats": TWICE, "steady": True, "backend": "xen", "xen": LAB,
+        "blocks": 9, "repeats": TWICE, "steady": True, "backend": "xen", "xen": LAB,
         "gains": {"static": (1, 1), "two-state": (2, 0.96)},
     }  # fmt: skip
     return synthetic.write_run(path, **(given | changes)).path
@@ -71,14 +71,14 @@ def test_what_is_kept_is_what_was_measured(project: Path) -> None:
     rows = {row["guest"]: row for row in found.rows}
     assert rows["g1"]["base_median"] == 50
     assert rows["g1"]["median"] == 100
-    assert (rows["g1"]["speedup"], rows["g1"]["low"], rows["g1"]["high"], rows["g1"]["n"]) == (2, 2, 2, 6)
+    assert (rows["g1"]["speedup"], rows["g1"]["low"], rows["g1"]["high"], rows["g1"]["n"]) == (2, 2, 2, 9)
     assert rows["g1"]["band"] == pytest.approx(1 / 0.98)
     assert rows["g2"]["speedup"] == pytest.approx(0.96)
     assert rows["g2"]["band"] == pytest.approx(1 / 0.99)
     assert rows["g1"]["major_faults"] == rows["g1"]["base_major_faults"] == 120
     assert rows["all guests"]["speedup"] == pytest.approx(math.sqrt(2 * 0.96))
     facts = found.facts
-    assert (facts["blocks"], facts["trials"], facts["failed_trials"], facts["runs"]) == (6, 18, 0, ["r1"])
+    assert (facts["blocks"], facts["trials"], facts["failed_trials"], facts["runs"]) == (9, 27, 0, ["r1"])
     assert facts["trial_wall_s"] == 8, "four ticks of two seconds"
     assert facts["lab"] == {key: LAB[key] for key in ("lab", "lab_clock", "processor_mips", "guest_percent")}
     picture = project / measured.PICTURES["quick"]
@@ -95,11 +95,13 @@ def test_a_table_says_who_gains_and_who_loses_by_how_much_and_beyond_which_noise
 
 
 def test_sentences_claims_and_where_say_the_same(project: Path) -> None:
-    said = "g1 (`mono`), two-state over static: 2.00× [2.00, 2.00] (n = 6), better: 50.0 → 100 passes/s; noise 2.1 %."
+    said = "g1 (`mono`), two-state over static: 2.00× [2.00, 2.00] (n = 9), better: 50.0 → 100 passes/s; noise 2.1 %."
     assert text(project, "measured-in-words", "quick guests=g1") == f"{said} {SOURCE}"
-    assert "better in 1 of 1 comparison, worse in 0" in text(project, "measured-claims", "quick")
+    assert "Over all guests 1 of 1 comparison with static is better and 0 worse." in text(
+        project, "measured-claims", "quick"
+    )
     where = text(project, "measured-where", "quick")
-    assert "| `quick` | 6 | 18 | 0 | – | 8 | 25 % | 2026-03-01 | 0123456 | r1 |" in where
+    assert "| `quick` | 9 | 27 | 0 | – | 8 | 25 % | 2026-03-01 | 0123456 | r1 |" in where
     assert where.endswith("Lab in virtual time: one emulated processor of 250 MIPS.")
 
 
@@ -107,8 +109,8 @@ def test_failed_trials_and_too_few_blocks_are_told(tmp_path: Path) -> None:
     fails = lambda block, label: "g2" if (block, label) == (2, "two-state") else ""  # noqa: E731
     measured.keep([run(tmp_path / "run", fails=fails, git={"commit": "89abcdef", "dirty": True})], tmp_path)
     table = text(tmp_path, "measured", "quick guests=g2")
-    assert "| 5 | 1.1 % | worse; 1 trial without a number |" in table
-    assert "1 of 18 trials failed, 2026-03-01, commit 89abcde with changes." in table
+    assert "| 8 | 1.1 % | worse; 1 trial without a number |" in table
+    assert "1 of 27 trials failed, 2026-03-01, commit 89abcde with changes." in table
     measured.keep([run(tmp_path / "few", blocks=2, repeats=())], tmp_path)
     assert "| 2 | not known | observation |" in text(tmp_path, "measured", "quick guests=g1")
     assert "(n = 2, an observation): 50.0" in text(tmp_path, "measured-in-words", "quick guests=g1")
@@ -125,7 +127,7 @@ def test_a_simulated_run_beside_a_measured_one_is_held_against_it_and_forgotten_
     )
     measured.keep([simulated, real], tmp_path)
     said = text(tmp_path, "measured-and-simulated", "quick; e02-mono")
-    assert "| `quick` | g1, two-state | 2.00× [2.00, 2.00] | 6 | 2.20× | +10.0 % |" in said
+    assert "| `quick` | g1, two-state | 2.00× [2.00, 2.00] | 9 | 2.20× | +10.0 % |" in said
     assert "10.0 % at most (g1 under two-state)" in said
     assert said.endswith("Not measured yet in the lab's own time: `e02-mono`.")
     measured.keep([real], tmp_path)

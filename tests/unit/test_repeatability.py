@@ -14,7 +14,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 import reports
-from reports import answers, content, lab, margin, noise, printed, style, words
+from reports import answers, claims, content, lab, noise, printed, style, words
 from reports.document import Paragraph, Picture, Table
 from reports.findings import Findings
 from reports.special import asked, bandwidth, collapse, knee, measure, pareto, twins
@@ -23,7 +23,7 @@ from reports.words import Verdict
 from tests.unit import synthetic_run as synthetic
 
 TWICE = ((1.01, 1.0), (0.98, 1.004), (1.0, 0.99))
-"""What the second trial of `static` reached over the first in blocks 1, 2, 3, and again in 4, 5, 6: for g1 and g2."""
+"""What the second trial of `static` reached over the first in blocks 1, 2, 3, and so on: for g1 and g2."""
 G1, G2 = 1 / 0.98, 1 / 0.99
 """The farthest from 1 that each guest's ratios lie, up or down."""
 MEAN = 1 / math.sqrt(0.98 * 1.004)
@@ -32,8 +32,9 @@ AGAIN = "static (again)"
 
 
 def findings(path: Path, gains: Mapping[str, tuple[float, float]], **changes: object) -> Findings:
-    """The findings of six exact blocks with `static` twice in each."""
+    """The findings of nine exact blocks, or as many as said, with `static` twice in each."""
     given: dict[str, object] = {
+        "blocks": 9,
         "repeats": TWICE,
         "steady": True,
         "backend": "xen",
@@ -56,7 +57,7 @@ def test_the_band_reaches_as_far_as_the_ratio_ever_lay_from_one(tmp_path: Path) 
     bands = noise.bands(findings(tmp_path / "run", {}).study)
     assert bands.guest("g1", "passes_per_s") == pytest.approx(G1)
     assert bands.guest("g2", "build_s") == pytest.approx(G2), "a time: less is more"
-    assert (bands.mean, bands.widest, bands.n) == (pytest.approx(MEAN), pytest.approx(G1), 6)
+    assert (bands.mean, bands.widest, bands.n) == (pytest.approx(MEAN), pytest.approx(G1), 9)
 
 
 def test_the_table_of_the_noise_has_the_largest_and_the_median_deviation(tmp_path: Path) -> None:
@@ -65,12 +66,12 @@ def test_the_table_of_the_noise_has_the_largest_and_the_median_deviation(tmp_pat
         rows = {(row["guest"], row["metric"]): row for row in csv.DictReader(file)}
     assert list(rows) == [("all guests", "geometric mean"), ("g1", "passes_per_s"), ("g2", "build_s")]
     one = rows["g1", "passes_per_s"]
-    assert (one["label"], one["n"]) == ("static", "6")
+    assert (one["label"], one["n"]) == ("static", "9")
     assert float(one["largest_deviation"]) == pytest.approx(G1 - 1)
     assert float(one["median_deviation"]) == pytest.approx(0.01), "of 1 %, 2.04 % and 0, each twice"
     assert (float(one["band_low"]), float(one["band_high"])) == (pytest.approx(1 / G1), pytest.approx(G1))
     latex = next((folder / "tables").glob("repeatability-*.tex")).read_text()
-    assert r"g1 & passes\_per\_s & 6 & 2.1 \% & 1.0 \% & [0.9800, 1.0204]" in latex
+    assert r"g1 & passes\_per\_s & 9 & 2.1 \% & 1.0 \% & [0.9800, 1.0204]" in latex
 
 
 def test_what_lies_within_the_band_is_called_neither_better_nor_worse(tmp_path: Path) -> None:
@@ -99,10 +100,10 @@ def test_without_a_second_trial_the_same_numbers_are_a_difference(tmp_path: Path
 
 def test_a_block_with_a_failed_trial_gives_no_pair(tmp_path: Path) -> None:
     found = findings(tmp_path / "run", {}, fails=lambda block, label: "g2" if (block, label) == (2, AGAIN) else "")
-    assert set(found.noise["n"]) == {5}
+    assert set(found.noise["n"]) == {8}
     answer = said(found)
-    assert answer["Repeatability."].startswith("static ran twice to all its numbers in 5 of 6 blocks")
-    assert answer["What failed."].startswith("1 of 12 trials: static (again) 1.")
+    assert answer["Repeatability."].startswith("static ran twice to all its numbers in 8 of 9 blocks")
+    assert answer["What failed."].startswith("1 of 18 trials: static (again) 1.")
     assert [row[3] for row in printed.failure(found).rows] == [AGAIN]
     first = findings(tmp_path / "first", {}, fails=lambda block, label: "g1" if label == "static" else "")
     assert said(first)["Repeatability."] == (
@@ -113,10 +114,10 @@ def test_a_block_with_a_failed_trial_gives_no_pair(tmp_path: Path) -> None:
 def test_page_one_says_how_well_the_lab_repeats(tmp_path: Path) -> None:
     answer = said(findings(tmp_path / "run", {"two-state": (2.0, 1.0)}))
     assert answer["Repeatability."].startswith(
-        "static ran twice in each of 6 blocks: headline metrics differ by at most 2.1 % (g1 2.1 % and g2 1.1 %)."
+        "static ran twice in each of 9 blocks: headline metrics differ by at most 2.1 % (g1 2.1 % and g2 1.1 %)."
     )
     assert "each with every policy once, and with static a second time" in answer["What was compared."]
-    assert answer["What failed."] == "None of 18 trials."
+    assert answer["What failed."] == "None of 27 trials."
 
 
 def test_a_simulated_run_has_nothing_to_repeat(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_run_of_which_only_a_second_trial_has_ended_is_no_run_yet(tmp_path: Pa
 def swept(path: Path, gains: Mapping[str, tuple[float, float]], **changes: object) -> Findings:
     """Two levels in turn: at the first `static` repeats exactly, at the second within 10 % for g1."""
     sweep = {"name": "load", "unit": "MiB", "levels": [{"at": 1}, {"at": 2}]}
-    keys = {"levels": {1: 1.0, 2: 1.0}, "blocks": 5, "repeats": [(1.0, 1.0), (1.1, 1.0)]}
+    keys = {"levels": {1: 1.0, 2: 1.0}, "blocks": 8, "repeats": [(1.0, 1.0), (1.1, 1.0)]}
     return findings(path, gains, **(keys | {"experiment": setting(sweep=sweep)} | changes))
 
 
@@ -205,7 +206,7 @@ def test_every_level_has_its_own_band(tmp_path: Path) -> None:
     answer = said(found)
     assert "two-state better at 1 (" in answer["Who won."]
     assert answer["Repeatability."].startswith(
-        "static ran twice in each of 10 blocks: headline metrics differ by at most 10"
+        "static ran twice in each of 16 blocks: headline metrics differ by at most 10"
     )
 
 
@@ -226,14 +227,16 @@ def limited(path: Path, two_state: float, percent: float) -> str:
     """The verdict on a g1 that may lose so many percent."""
     limit = {"percent": percent, "guests": ["g1"]}
     found = findings(path, {"two-state": (two_state, 1.0)}, experiment=setting(loses_at_most=limit))
-    return margin.verdict(found, limit)
+    return claims.verdict(found, claims.loses_at_most(found.study, limit))
 
 
 def test_a_margin_is_judged_only_outside_the_band_around_it(tmp_path: Path) -> None:
     assert limited(tmp_path / "kept", 0.95 * 1.03, 5).startswith("Supported")
     near = limited(tmp_path / "near", 0.95 * 1.01, 5)
     assert near.startswith("Cannot be judged")
-    assert near.endswith("One that comes nearer to it than static lay from itself leaves it open.")
+    assert near.endswith(
+        "An interval must lie above 0.95\N{MULTIPLICATION SIGN}, beyond what the baseline shows against itself."
+    )
     assert limited(tmp_path / "below", 0.95 / 1.01, 5).startswith("Cannot be judged")
     assert limited(tmp_path / "lost", 0.95 / 1.03, 5).startswith("Not supported")
 
@@ -266,7 +269,7 @@ def test_the_ratio_of_two_guests_has_a_band_of_its_own(tmp_path: Path) -> None:
 def test_a_twin_is_slower_only_beyond_what_their_ratio_shows_against_itself(
     low: float, high: float, band: float, slower: bool | None
 ) -> None:
-    row = {"n": 5, "low": low, "high": high, "band": band}
+    row = {"n": 6, "low": low, "high": high, "band": band}
     assert twins._slower(pd.DataFrame([row, row])) is slower
 
 

@@ -29,7 +29,7 @@ from tests.unit import synthetic_run as synthetic
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six blocks in which g1 fails once under `proportional`."""
+    """Eight blocks in which g1 fails once under `proportional`."""
     path = tmp_path_factory.mktemp("results") / "run"
     synthetic.write_run(
         path, ticks=12, fails=lambda block, label: "g1" if (block, label) == (3, "proportional") else ""
@@ -97,14 +97,14 @@ def test_the_run_itself_is_not_changed_by_a_report(run: Path, built: Path) -> No
 def test_page_one_names_winners_and_losers_with_interval_and_n(run: Path) -> None:
     answers = said(report_of(run))
     assert re.search(
-        rf"Better than static: two-state 1\.4\d{words.TIMES} \[1\.\d+, 1\.\d+\] \(n = 6\)", answers["Who won."]
+        rf"Better than static: two-state 1\.4\d{words.TIMES} \[1\.\d+, 1\.\d+\] \(n = 8\)", answers["Who won."]
     )
     assert re.search(
-        rf"worse than static: proportional 0\.8\d{words.TIMES} \[0\.\d+, 0\.\d+\] \(n = 5\)", answers["Who lost."]
+        rf"worse than static: proportional 0\.8\d{words.TIMES} \[0\.\d+, 0\.\d+\] \(n = 7\)", answers["Who lost."]
     )
     assert re.search(rf"g1 \(mono\) under proportional 0\.7\d{words.TIMES}", answers["Who lost."])
     assert "two-state" not in answers["Who lost."], "0.96 with an interval around 1 is no loss"
-    assert answers["What failed."].startswith("1 of 18 trials: proportional 1.")
+    assert answers["What failed."].startswith("1 of 24 trials: proportional 1.")
 
 
 def test_turning_the_data_round_turns_the_verdict_round(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_turning_the_data_round_turns_the_verdict_round(tmp_path: Path) -> None:
     answers = said(document)
     assert "Better than static: proportional" in answers["Who won."]
     assert "worse than static: two-state" in answers["Who lost."]
-    assert answers["What failed."] == "None of 18 trials."
+    assert answers["What failed."] == "None of 24 trials."
 
 
 def test_no_difference_is_not_called_a_win(tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_no_difference_is_not_called_a_win(tmp_path: Path) -> None:
     assert answers["Who lost."] == "No single guest is shown to be worse."
 
 
-def test_fewer_than_five_blocks_are_an_observation_however_clear(tmp_path: Path) -> None:
-    document = written(tmp_path / "run", {"static": (1.0, 1.0), "two-state": (9.0, 9.0)}, blocks=4)
+def test_fewer_than_six_blocks_are_an_observation_however_clear(tmp_path: Path) -> None:
+    document = written(tmp_path / "run", {"static": (1.0, 1.0), "two-state": (9.0, 9.0)}, blocks=5)
     assert "No policy is shown to be better. Observed only" in said(document)["Who won."]
-    assert "(n = 4, an observation)" in said(document)["Who won."]
+    assert "(n = 5, an observation)" in said(document)["Who won."]
     assert {row[-1] for row in table(document, "speedup").rows} == {"observation"}
 
 
@@ -169,7 +169,7 @@ def test_when_every_trial_of_a_policy_fails_it_is_said_and_still_reported(tmp_pa
     gains = {"static": (1.0, 1.0), "two-state": (2.0, 1.0)}
     document = written(tmp_path / "run", gains, fails=lambda _, label: "g1" if label == "two-state" else "")
     assert "no block has a value under static and under another policy" in said(document)["Who won."]
-    assert "6 of 12 trials: two-state 6." in said(document)["What failed."]
+    assert "8 of 16 trials: two-state 8." in said(document)["What failed."]
     reports.build([tmp_path / "run"])
 
 
@@ -308,7 +308,7 @@ def test_the_macros_hold_the_numbers_of_the_table(run: Path, built: Path) -> Non
     macros = (built / "tables" / "macros.tex").read_text()
     assert rf"\newcommand{{\BallastSpeedupTwoState}}{{{row['speedup']:.2f}}}" in macros
     assert rf"\newcommand{{\BallastSpeedupTwoStateLow}}{{{row['low']:.2f}}}" in macros
-    assert r"\newcommand{\BallastSpeedupTwoStateN}{6}" in macros
+    assert r"\newcommand{\BallastSpeedupTwoStateN}{8}" in macros
     assert r"\BallastSpeedupTwoStateGOne}" in macros
 
 

@@ -36,7 +36,7 @@ def findings(path: Path, **changes: object) -> Findings:
 def swept(tmp_path: Path, *, figures: tuple[str, ...] = (), **changes: object) -> Findings:
     """Two levels: at the first nothing matters, at the second the gains are as given."""
     experiment = dict(synthetic.manifest()["experiment"]) | {"sweep": SWEEP, "figures": list(figures)}  # type: ignore[call-overload]
-    given = {"gains": GAINS, "stalls": STALLS, "blocks": 5, "levels": {1: 0.0, 2: 1.0}} | changes
+    given = {"gains": GAINS, "stalls": STALLS, "blocks": 7, "levels": {1: 0.0, 2: 1.0}} | changes
     return findings(synthetic.write_run(tmp_path / "run", experiment=experiment, **given).path)  # type: ignore[arg-type]
 
 
@@ -49,7 +49,7 @@ def test_no_number_mixes_two_levels(tmp_path: Path) -> None:
     rows = swept(tmp_path).overall.set_index(["level", "label"])
     assert rows.loc[(1, "two-state"), "speedup"] == pytest.approx(1, abs=0.05)
     assert rows.loc[(2, "two-state"), "speedup"] == pytest.approx(math.sqrt(2.4), rel=0.05)
-    assert set(rows["n"]) == {5}
+    assert set(rows["n"]) == {7}
 
 
 def test_a_sweep_says_at_which_levels_a_policy_wins(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_without_unconstrained_trials_the_oracle_is_judged_by_stall(tmp_path: Pa
 def test_a_block_whose_guest_failed_has_no_gap(tmp_path: Path) -> None:
     found = swept(tmp_path, fails=lambda block, label: "g1" if label == "two-state" and block == 2 else "")
     rows = found.gaps.set_index(["level", "label"])
-    assert rows.loc[(2, "two-state"), "gap_n"] == 4
+    assert rows.loc[(2, "two-state"), "gap_n"] == 6
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -132,7 +132,7 @@ def judged(path: Path, percent: float, guests: list[str], **changes: object) -> 
     """The verdict on g1 at 1.0 and g2 at 0.8 of the baseline, with some unrest."""
     limit = {"percent": percent, "guests": guests}
     experiment = dict(synthetic.manifest()["experiment"]) | {"loses_at_most": limit}  # type: ignore[call-overload]
-    given: dict[str, object] = {"gains": {"static": (1.0, 1.0), "two-state": (1.0, 0.8)}, "blocks": 6} | changes
+    given: dict[str, object] = {"gains": {"static": (1.0, 1.0), "two-state": (1.0, 0.8)}, "blocks": 8} | changes
     verdicts = answers.verdicts(findings(synthetic.write_run(path, experiment=experiment, **given).path), [])  # type: ignore[arg-type]
     return next(iter(verdicts))
 
@@ -140,13 +140,12 @@ def judged(path: Path, percent: float, guests: list[str], **changes: object) -> 
 def test_a_margin_is_kept_where_no_interval_reaches_below_it(tmp_path: Path) -> None:
     said = judged(tmp_path / "run", 40, [])
     assert said.startswith("Supported: that every guest lost at most 40 % against static is shown by g1 (mono) under")
-    assert said.endswith("An interval must not reach below 0.60\N{MULTIPLICATION SIGN}.")
 
 
 def test_a_margin_is_broken_by_one_guest_that_lost_more(tmp_path: Path) -> None:
     said = judged(tmp_path / "run", 8, [])
     assert said.startswith("Not supported: ")
-    assert "is refuted by g2 (kernel-build) under two-state 0.79" in said
+    assert "is refuted by g2 (kernel-build) under two-state 0.80" in said
     assert "shown by g1 (mono)" in said
 
 
@@ -155,23 +154,22 @@ def test_a_margin_within_the_noise_or_of_few_blocks_is_left_open(tmp_path: Path)
     few = judged(tmp_path / "few", 40, ["g1"], blocks=4)
     assert few.startswith("Cannot be judged: ")
     assert "left open by g1" in few
-    assert few.endswith("which takes more blocks.")
+    assert few.endswith("A result takes 6 blocks that differ.")
 
 
-def test_a_margin_for_some_guests_leaves_the_question_who_is_better(tmp_path: Path) -> None:
+def test_a_margin_for_some_guests_is_judged_by_them_alone(tmp_path: Path) -> None:
     limit = {"percent": 40, "guests": ["g2"]}
     experiment = dict(synthetic.manifest()["experiment"]) | {"loses_at_most": limit}  # type: ignore[call-overload]
     found = findings(synthetic.write_run(tmp_path / "run", experiment=experiment).path)
-    margin, better = answers.verdicts(found, [])
+    (margin,) = answers.verdicts(found, [])
     assert "g2 lost at most 40 %" in margin
     assert "g1" not in margin
-    assert "as far as being better than static supports it" in better
 
 
 def twins(tmp_path: Path, gain: float, **changes: object) -> Special:
     """The verdict on g1 and a g2 with the same work, of which each does what the gain says."""
     experiment = json.loads(json.dumps(synthetic.manifest()["experiment"])) | {"figures": ["twins"]}
-    given: dict[str, object] = {"gains": {"static": (1.0, 1.0)}, "blocks": 5} | changes
+    given: dict[str, object] = {"gains": {"static": (1.0, 1.0)}, "blocks": 6, "backend": "xen"} | changes
     folder = synthetic.write_run(tmp_path, experiment=experiment, **given).path  # type: ignore[arg-type]
     trials = folder / "trials.csv"
     rows = pd.read_csv(trials, keep_default_na=False)
@@ -197,8 +195,8 @@ def test_twins_are_held_against_one_another_within_a_trial(tmp_path: Path, gain:
 def test_of_twins_under_several_policies_it_is_said_under_which(tmp_path: Path) -> None:
     gains = {"static": (1.0, 1.0), "two-state": (2.0, 2.0)}
     reason = twins(tmp_path / "run", 0.96, gains=gains).reason
-    assert "under static (n = 5)" in reason
-    assert "under two-state (n = 5)" in reason
+    assert "under static (n = 6)" in reason
+    assert "under two-state (n = 6)" in reason
 
 
 def test_twins_of_few_blocks_or_without_any_cannot_be_judged(tmp_path: Path) -> None:
@@ -311,8 +309,8 @@ def test_runs_of_two_backends_of_different_experiments_are_not_set_side_by_side(
 
 
 def test_a_gap_within_noise_beats_nobody() -> None:
-    row = {"gap_pp": -0.05, "gap_high_pp": -0.01, "gap_n": 5, "work_gap_pp": math.nan, "work_gap_high_pp": math.nan}
+    row = {"gap_pp": -0.05, "gap_most_pp": -0.01, "work_gap_pp": math.nan, "work_gap_most_pp": math.nan}
     assert not bounds.beats(row)
-    assert bounds.beats(row | {"gap_pp": -1.0, "gap_high_pp": -0.5})
-    assert not bounds.beats(row | {"gap_pp": -1.0, "gap_high_pp": 0.5})
-    assert bounds.beats(row | {"work_gap_pp": -1.0, "work_gap_high_pp": -0.5})
+    assert bounds.beats(row | {"gap_pp": -1.0, "gap_most_pp": -0.5})
+    assert not bounds.beats(row | {"gap_pp": -1.0, "gap_most_pp": 0.5})
+    assert bounds.beats(row | {"work_gap_pp": -1.0, "work_gap_most_pp": -0.5})

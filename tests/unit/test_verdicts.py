@@ -37,9 +37,27 @@ def test_an_interval_must_leave_out_all_of_the_band(low: float, high: float, exp
 
 
 def test_work_that_stopped_is_worse_unless_it_stops_at_times_under_the_same_policy_too() -> None:
-    row = {"n": 6, "speedup": 0.0, "low": math.nan, "high": math.nan}
+    row = {"n": 6, "speedup": 0.0, "low": 0.0, "high": 0.0}
     assert words.verdict(row | {"band": 1.02}) is Verdict.WORSE
     assert words.verdict(row | {"band": math.inf}) is Verdict.NOISE
+
+
+def test_a_difference_that_does_not_hold_among_all_comparisons_may_be_chance() -> None:
+    row = {"n": 6, "speedup": 1.2, "low": 1.1, "high": 1.3, "band": 1.02}
+    assert words.verdict(row | {"wilcoxon_p_holm": 0.031}) is Verdict.BETTER
+    assert words.verdict(row | {"wilcoxon_p_holm": 0.0625}) is Verdict.CHANCE
+    assert words.verdict(row | {"wilcoxon_p_holm": math.nan}) is Verdict.CHANCE
+    assert words.verdict(row | {"low": 1.01, "wilcoxon_p_holm": 0.0625}) is Verdict.NOISE
+
+
+def test_what_is_no_result_is_not_called_one() -> None:
+    row = {"n": 6, "speedup": 0.97, "low": 0.97, "high": 0.97}
+    assert words.verdict(row) is Verdict.WORSE
+    assert words.verdict(row | {"observations": 1}) is Verdict.OBSERVATION
+    assert words.verdict(row | {"undecided": 1.0}) is Verdict.HELD
+    assert words.verdict(row | {"undecided": 0.9}) is Verdict.WORSE
+    assert words.estimate(row | {"observations": 1}).endswith("(n = 6, all the same, which is one observation)")
+    assert words.estimate(row | {"observations": 4}).endswith("(n = 6, of which 4 differ)")
 
 
 def test_a_ratio_and_its_inverse_deviate_alike() -> None:
