@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from harness.records import stored
+from harness.records import stored, write_whole
 from reports import agreement, content, html, pdf, style, tables
-from reports.document import Table, write_figures
+from reports.document import Document, Picture, Table, write_figures
 from reports.findings import Findings, together
 from reports.special import asked
+from reports.special.verdict import Special
 from reports.study import ReportError, studies
 
-__all__ = ["ReportError", "build"]
+__all__ = ["ReportError", "build", "place", "tables_of"]
+
+WRITTEN = ".report-files"
+"""Lists what a report wrote into its folder, so that the next one can take away what it does not write any more."""
 
 
 def build(
@@ -26,9 +31,9 @@ def build(
 ) -> Path:
     """Write report.pdf, report.html, tables/ and figures/ of one or more runs; returns the path of the PDF.
 
-    `out` is the folder of the first run unless given. `baseline` is the label, or the policy, that the others are
-    compared with; None: the one that the experiment names, or `static`. The same runs give the same bytes. `say` is
-    told of each run that is damaged.
+    `out` is the folder of the run unless given; of several runs, one of their own (`place`). `baseline` is the label,
+    or the policy, that the others are compared with; None: the one that the experiment names, or `static`. The same
+    runs give the same bytes. `say` is told of each run that is damaged.
 
     Raises:
         ReportError: nothing to report, or a baseline that no run has.
@@ -37,12 +42,29 @@ def build(
     """
     paths = [Path(path) for path in run_paths]
     found = together([Findings.of(study) for study in studies(paths, baseline)])
-    folder = Path(out) if out is not None else paths[0]
+    folder = Path(out) if out is not None else place(paths)
     for run in (run for one in found for run in one.study.runs):
         for name, why in run.damage.items():
             say(f"{run.path / name} is damaged: {why}")
     specials = [asked(one) for one in found]
     document = content.document(found, specials)
+    frames = tables_of(found, specials)
+    with stored(folder), style.applied():
+        folder.mkdir(parents=True, exist_ok=True)
+        tables.write_csv(frames, folder / "tables")
+        tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder / "tables")
+        for block in document.blocks:
+            if isinstance(block, Table):
+                tables.write_latex(block, folder / "tables")
+        write_figures(document, folder / "figures")
+        html.write(document, folder / "report.html")
+        pdf.write(document, folder / "report.pdf")
+        _forget(folder, document, frames)
+    return folder / "report.pdf"
+
+
+def tables_of(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -> dict[str, list[pd.DataFrame]]:
+    """Return the tables of a report: the name of each in tables/, and its rows study by study."""
     frames: dict[str, list[pd.DataFrame]] = {
         "overall": [one.overall for one in found],
         "speedup": [one.guests for one in found],
@@ -63,14 +85,31 @@ def build(
     for real, simulated in agreement.pairs(found):
         frames.setdefault("agreement", []).append(agreement.errors(real, simulated))
         frames.setdefault("ranking", []).append(agreement.ranking(real, simulated))
-    with stored(folder), style.applied():
-        folder.mkdir(parents=True, exist_ok=True)
-        tables.write_csv(frames, folder / "tables")
-        tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder / "tables")
-        for block in document.blocks:
-            if isinstance(block, Table):
-                tables.write_latex(block, folder / "tables")
-        write_figures(document, folder / "figures")
-        html.write(document, folder / "report.html")
-        pdf.write(document, folder / "report.pdf")
-    return folder / "report.pdf"
+    return frames
+
+
+def place(run_paths: Sequence[Path]) -> Path:
+    """Return where a report goes unless that is said: into its run; of several, `reports/` beside the experiments.
+
+    The same runs have the same folder, in whatever order they are named.
+    """
+    if len(run_paths) == 1:
+        return run_paths[0]
+    names = sorted(path.resolve().name for path in run_paths)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:4]
+    return run_paths[0].resolve().parent.parent / "reports" / f"{names[-1].partition('-')[0]}-{digest}"
+
+
+def _forget(folder: Path, document: Document, frames: Mapping[str, Sequence[pd.DataFrame]]) -> None:
+    """Remove what an earlier report of this folder wrote and this one did not; nothing that anybody else put there."""
+    pictures = [block.name for block in document.blocks if isinstance(block, Picture)]
+    written = {f"figures/{name}.{kind}" for name in pictures for kind in ("pdf", "png")}
+    written |= {f"tables/{block.name}.tex" for block in document.blocks if isinstance(block, Table)}
+    written |= {f"tables/{name}.csv" for name in frames} | {"tables/macros.tex"}
+    listed = folder / WRITTEN
+    before = set(listed.read_text(encoding="utf-8").splitlines()) if listed.exists() else set()
+    for name in before - written:
+        path = folder / name
+        if path.parent.name in ("tables", "figures") and path.parent.parent == folder:
+            path.unlink(missing_ok=True)
+    write_whole(listed, "\n".join(sorted(written)) + "\n")

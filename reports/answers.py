@@ -49,7 +49,9 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
     study, base = found.study, found.study.baseline
     if base is None:
         labels = words.listed(study.labels)
-        yield "Who won.", f"Nothing is compared: no trial ran under the baseline. Name another one, of {labels}."
+        named = not (study.experiment("figures") and not study.experiment("baseline"))
+        remedy = f" No trial ran under the baseline; name another one, of {labels}." if named else ""
+        yield "Who won.", f"Nothing is compared.{remedy}"
     elif not len(found.overall) or not found.overall["n"].gt(0).any():
         yield "Who won.", f"Nothing can be said: no block has a value under {base} and under another policy."
     elif found.swept:
@@ -129,10 +131,9 @@ def _family(found: Findings) -> str:
     count, fewest = int(frame["comparisons"].max()), int(frame["observations"].min())
     same = frame[(frame["observations"] < frame["n"]) & frame["label"].isin(found.study.contestants)]
     needed = blocks_needed(count)
-    text = (
-        f"An interval holds the middle of what was drawn from in 95 % of cases, and the verdicts hold for "
-        f"{'the one comparison' if count == 1 else f'all {count} comparisons'} over all guests of this report together."
-    )
+    text = "Intervals are exact at 95 %, whatever the distribution."
+    if count > 1:
+        text += f" The verdicts hold for all {count} comparisons over all guests of this report together (Holm)."
     if fewest < needed:
         text += f" To show a difference takes {needed} blocks that differ at least."
     if len(same):
@@ -173,9 +174,25 @@ def ground(study: Study) -> str:
         where = f"Measured on Xen {version}{accelerator}; controller: {machine or 'unknown'}."
     else:
         where = f"Computed by the {study.backend}, not measured on a machine."
-    pool, period = study.experiment("pool_mib"), study.experiment("period_s")
+    pool, period = _pool(study), study.experiment("period_s")
     guests = [f"{guest} ({study.workload(guest)})" for guest in study.guests[:12]]
     more = f" and {len(study.guests) - 12} more" if len(study.guests) > 12 else ""
-    shared = f" sharing {pool:,} MiB" if isinstance(pool, int | float) else ""
+    shared = f" sharing {pool} MiB" if pool else ""
     pace = f", one decision every {period} s" if period else ""
-    return f"{where} {words.counted(len(study.guests), 'guest')}{shared}{pace}: {', '.join(guests)}{more}."
+    return f"{where} {_guests(study)}{shared}{pace}: {', '.join(guests)}{more}."
+
+
+def _guests(study: Study) -> str:
+    """How many guests take part at once: where levels have different ones, from the fewest to the most."""
+    counts = sorted({len(part.guests) for part in study.parts})
+    return words.counted(counts[0], "guest") if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} guests"
+
+
+def _pool(study: Study) -> str:
+    """What they share, level by level; empty where that is not known."""
+    pool = study.experiment("pool_mib")
+    if not isinstance(pool, int | float):
+        return ""
+    levels = (study.experiment("sweep") or {}).get("levels") or ()
+    pools = sorted({level.get("pool_mib") or pool for level in levels} or {pool})
+    return f"{pools[0]:,}" if len(pools) == 1 else f"{pools[0]:,} to {pools[-1]:,}"

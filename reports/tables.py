@@ -73,8 +73,8 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
 
     A name ends in experiment and backend, and says `Over` which label where that is not the experiment's own baseline,
     so that it never changes its meaning, whatever else is reported. In the report of one study with its own baseline
-    the estimates over all guests have short names too: `\BallastSpeedupTwoState`. Single guests of a sweep have none:
-    tables/speedup.csv has them. `found` has the overall and the guests' speed-ups.
+    there are short names too: `\BallastSpeedupTwoState`. Single guests of a sweep have none: tables/speedup.csv has
+    them. `found` has the overall and the guests' speed-ups.
     """
     macros: dict[str, str] = {}
     lines = ["% Speed-ups are ratios without a unit."]
@@ -94,7 +94,7 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
                 number += 1
                 unique = camel(f"again {number}")
             new = {f"{name}{unique}{end}": value for name, value in values.items()}
-            if len(found) == 1 and own and not guest:
+            if len(found) == 1 and own:
                 new |= {f"{name}{unique}": value for name, value in values.items()}
             macros |= new
             lines += [rf"\newcommand{{\Ballast{name}}}{{{value}}}" for name, value in new.items()]

@@ -80,9 +80,12 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="the policy that the others are compared with; else the experiment's, or static")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="write it into this folder instead of the (first) run's")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="write it into this folder instead of the run's, or of several runs their common one"),
+    ] = None,
 ) -> None:
-    """Write PDF, HTML, CSV and LaTeX into the (first) run's folder, or another one."""
+    """Write PDF, HTML, CSV and LaTeX into the run's folder, of several runs into reports/ beside theirs."""
     import reports  # takes a second, which no other command is to wait for
 
     try:

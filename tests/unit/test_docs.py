@@ -19,7 +19,10 @@ from harness.experiment.manifest import manifest
 from harness.experiment.plan import plan
 from harness.records import EVENT_COLUMNS, REPLAY_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS
 from harness.view import COLUMNS, CURVES, HOST_FIELDS, HostView
-from reports.special import KINDS
+from reports import tables_of
+from reports.findings import Findings
+from reports.special import KINDS, asked
+from reports.study import studies
 from tests.unit import synthetic_run as synthetic
 
 PROJECT = Path(__file__).parents[2]
@@ -185,3 +188,26 @@ def test_every_promise_of_the_security_page_names_a_test_that_there_is() -> None
     named = set(re.findall(r"`(test_\w+\.py)`", page))
     assert named
     assert not {name for name in named if not (PROJECT / "tests" / "unit" / name).is_file()}
+
+
+def test_every_column_of_every_table_of_a_report_is_defined(tmp_path: Path) -> None:
+    setting = dict(synthetic.manifest()["experiment"])  # type: ignore[call-overload]
+    sweep = {"name": "load", "levels": [{"at": 1}, {"at": 2}]}
+    policies = ["static", {"name": "two-state", "label": "two-state", "tax": 0.5, "hysteresis": 0.1}]
+    paths = [
+        synthetic.write_run(
+            tmp_path / name, run=name, backend=backend, blocks=1, levels={1: 1.0, 2: 1.0}, shadows=["equal"],
+            gains={"static": (1, 1), "two-state": (2, 1), "unconstrained": (4, 4), "oracle": (3, 3)},
+            repeats=[(1.01, 1.0)] if backend == "xen" else (), stalls=dict.fromkeys(("static", "oracle"), 3.0),
+            experiment=setting | {"sweep": sweep, "policies": policies, "figures": sorted(KINDS)},
+        ).path
+        for name, backend in (("a", "xen"), ("b", "simulator"))
+    ]  # fmt: skip
+    found = [Findings.of(study) for study in studies(paths)]
+    frames = tables_of(found, [asked(one) for one in found])
+    tables = re.findall(r"(?ms)^\| (?:column|table) \|.*?\n\n", page("results.md"))
+    said = set(re.findall(r"`([\w-]+)`", "".join(tables)))
+    said |= {f"{end}_{where}" for end in ("low", "high", "n") for where in ("measured", "simulated")}
+    written = {(name, column) for name, parts in frames.items() for frame in parts for column in frame.columns}
+    assert {name for name, _ in written} >= {"overall", "shadows", "repeatability", "agreement", "ranking", "pareto"}
+    assert sorted((name, column) for name, column in written if column not in said) == []

@@ -51,7 +51,7 @@ def _folder(tmp_path: Path) -> Path:
 
 def test_the_example_measures_what_its_file_promises(folder: Path) -> None:
     workload = load_workload(folder / "lookup.yml")
-    command = workload.command({"words": 1000}, duration_s=0.5, seed=1, directory=str(folder))
+    command = workload.command({"mib": 1}, duration_s=0.5, seed=1, directory=str(folder))
     done = subprocess.run([sys.executable, *command[1:]], input="go\n", capture_output=True, text=True, check=True)
     ready, result = done.stdout.splitlines()
     assert ready == "ready"

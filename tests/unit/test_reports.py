@@ -297,6 +297,8 @@ def test_the_html_needs_nothing_from_outside(built: Path) -> None:
         ("g1", "GOne"),
         ("a_b", "AB"),
         ("selfBalloon", "SelfBalloon"),
+        ("économe", "Econome"),
+        ("价格", "UFourEFSevenUSixEightThreeC"),
     ],
 )
 def test_a_macro_is_named_with_letters_only(name: str, macro: str) -> None:
@@ -310,6 +312,47 @@ def test_the_macros_hold_the_numbers_of_the_table(run: Path, built: Path) -> Non
     assert rf"\newcommand{{\BallastSpeedupTwoStateLow}}{{{row['low']:.2f}}}" in macros
     assert r"\newcommand{\BallastSpeedupTwoStateN}{8}" in macros
     assert r"\BallastSpeedupTwoStateGOne}" in macros
+
+
+def macros_of(folder: Path) -> dict[str, str]:
+    text = (folder / "tables" / "macros.tex").read_text()
+    return dict(re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}", text))
+
+
+def test_a_macro_has_one_meaning_whatever_it_is_reported_with(tmp_path: Path) -> None:
+    gains = {"static": (1, 1), "价格": (1.3, 1.3), "带余量的价格": (1.4, 1.4)}
+    path = synthetic.write_run(tmp_path / "a", run="a", blocks=1, steady=True, gains=gains).path
+    other = synthetic.write_run(tmp_path / "b", run="b", blocks=1, backend="xen", gains=gains).path
+    every = {}
+    for name, paths, baseline in (("1", [path], None), ("2", [path, other], None), ("3", [path], "价格")):
+        found = [Findings.of(study) for study in studies(paths, baseline)]
+        tables.write_macros([(one.study, one.overall, one.guests) for one in found], tmp_path / name / "tables")
+        every[name] = macros_of(tmp_path / name)
+    price = tables.camel("价格")
+    assert every["1"][f"BallastSpeedup{price}"] == every["1"][f"BallastSpeedup{price}QuickSimulator"] == "1.30"
+    assert every["2"][f"BallastSpeedup{price}QuickSimulator"] == "1.30"
+    assert f"BallastSpeedup{price}" not in every["2"], "of which of the two?"
+    for first, second in combinations(every.values(), 2):
+        assert {name: first[name] for name in first.keys() & second} == {
+            name: second[name] for name in first.keys() & second
+        }
+    assert any(name.endswith(f"Over{price}QuickSimulator") for name in every["3"])
+    text = (tmp_path / "3" / "tables" / "macros.tex").read_text()
+    assert "% 带余量的价格 over 价格: geometric mean over the guests, quick (simulator)" in text
+
+
+def test_a_long_table_breaks_over_pages_and_a_wide_one_is_turned(tmp_path: Path) -> None:
+    rows = [["a", "1"]] * 41
+    tables.write_latex(Table(name="long", caption="L", head=["x", "y"], rows=rows, aligns="lr"), tmp_path)
+    text = (tmp_path / "long.tex").read_text()
+    assert r"\begin{longtable}{lr}" in text
+    assert text.index(r"\endhead") < text.index("a & 1")
+    assert r"\usepackage{longtable}" in text
+    wide = Table(name="wide", caption="W", head=["x" * 60, "y" * 60], rows=rows[:1], aligns="lr")
+    tables.write_latex(wide, tmp_path)
+    text = (tmp_path / "wide.tex").read_text()
+    assert re.findall(r"\\(?:begin|end)\{(\w+)\}", text) == ["sideways", "tabular", "tabular", "sideways"]
+    assert r"\usepackage{rotating}" in text
 
 
 def test_a_table_in_latex_has_as_many_columns_in_every_row(built: Path) -> None:
@@ -391,7 +434,7 @@ def test_no_value_of_a_run_whatever_ends_its_report(
             yield row if row.guest != "g1" or changed is None else replace(row, value=changed)
 
     monkeypatch.setattr(synthetic, "rows", rows)
-    run = synthetic.write_run(tmp_path / "run").path
+    run = synthetic.write_run(tmp_path / "run", blocks=6).path
     folder = reports.build([run], out=tmp_path / "out").parent
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / "tables" / "failures.csv").read_text().count("no result is") == impossible
