@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import paramiko
 
+from harness.experiment.site import Site
 from harness.experiment.sweep import Behaviour, Guest, Kind
 from harness.experiment.work import Work
 from harness.ports import Clock
-from harness.xen.machine import Machine
 from harness.xen.process import RemoteProcess
 from harness.xen.ssh import ConnectionFailed, connect, transport
 
@@ -52,7 +52,7 @@ FAULTS: Mapping[Kind, Fault] = {
 
 
 @contextmanager
-def standing_by(dom0: Machine, domains: Mapping[str, str], works: Sequence[Work], clock: Clock) -> Iterator[Faults]:
+def standing_by(site: Site, works: Sequence[Work], clock: Clock) -> Iterator[Faults]:
     """Have every fault that the guests' behaviour asks for wait for the word; left, none of them goes on.
 
     Raises:
@@ -64,7 +64,8 @@ def standing_by(dom0: Machine, domains: Mapping[str, str], works: Sequence[Work]
     if not faulted:
         yield faults
         return
-    with connect(dom0) as connection:
+    domains = {machine.name: machine.xen_name for machine in site.guests}
+    with connect(site.dom0) as connection:
         try:
             for work in faulted:
                 argv = _command(work.guest, domains[work.guest.name])
@@ -74,7 +75,7 @@ def standing_by(dom0: Machine, domains: Mapping[str, str], works: Sequence[Work]
                     wire = transport(connection)
                     faults.processes.append(RemoteProcess(argv, wire.open_session, name="fault", clock=clock.now_s))
             if not all(process.wait_ready(READY_S) for process in faults.processes):
-                raise ConnectionFailed(f"{dom0}: a fault that was asked for is not ready within {READY_S:.0f} s")
+                raise ConnectionFailed(f"{site.dom0}: a fault that was asked for is not ready within {READY_S:.0f} s")
             yield faults
         finally:
             for process in faults.processes:

@@ -147,8 +147,7 @@ class LiveTrial:
     def _begin(self, stack: ExitStack, host: XenHost) -> None:
         """Start all work, wait until it is ready, and let it go together: that is the trial's t = 0."""
         self._start_work()
-        domains = {machine.name: machine.xen_name for machine in self.site.guests}
-        faults = stack.enter_context(standing_by(self.site.dom0, domains, self._works, self.clock))
+        faults = stack.enter_context(standing_by(self.site, self._works, self.clock))
         with stepping(self.site, host):
             self._wait_ready(host)
         self._leave_late()
