@@ -74,7 +74,8 @@ def agreement(ranks: pd.DataFrame) -> float:
         both = level.pivot_table(index="label", columns="where", values="geometric_mean").dropna()
         if len(both) > 1 and both.shape[1] == 2:
             found.append(stats.kendalltau(both["measured"], both["simulated"]).statistic)
-    return float(np.nanmean(found)) if found else np.nan
+    known = [tau for tau in found if not np.isnan(tau)]  # of policies that are all alike there is none
+    return float(np.mean(known)) if known else np.nan
 
 
 def curves(real: Study, simulated: Study) -> Iterator[Picture]:

@@ -76,7 +76,8 @@ def times(value: float) -> str:
         return DASH
     if math.isinf(value):
         return INFINITE
-    return f"{value:.{0 if value >= 100 else 3 if 0 < value < 0.1 else 2}f}{TIMES}"
+    near = round(value, 2) == 1 != round(value, 3)  # 0.995 is no 1.00
+    return f"{value:.{0 if value >= 100 else 3 if near or 0 < value < 0.1 else 2}f}{TIMES}"
 
 
 def interval(low: float, high: float) -> str:
