@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from harness.records import stored, write_whole
-from reports import agreement, content, html, pdf, style, tables
+from reports import agreement, check, content, crate, html, pdf, style, tables
 from reports.document import Document, Picture, Table, write_figures
 from reports.findings import Findings, together
 from reports.special import asked
 from reports.special.verdict import Special
 from reports.study import ReportError, studies
 
-__all__ = ["ReportError", "build", "place", "tables_of"]
+__all__ = ["ReportError", "build", "compare", "place", "tables_of"]
 
 WRITTEN = ".report-files"
 """Lists what a report wrote into its folder, so that the next one can take away what it does not write any more."""
@@ -59,6 +59,7 @@ def build(
         write_figures(document, folder / "figures")
         html.write(document, folder / "report.html")
         pdf.write(document, folder / "report.pdf")
+        crate.write([run for one in found for run in one.study.runs], document, folder)
         _forget(folder, document, frames)
     return folder / "report.pdf"
 
@@ -86,6 +87,20 @@ def tables_of(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) 
         frames.setdefault("agreement", []).append(agreement.errors(real, simulated))
         frames.setdefault("ranking", []).append(agreement.ranking(real, simulated))
     return frames
+
+
+def compare(
+    run_paths: Sequence[Path], earlier: Path, tolerance: float, baseline: str | None = None
+) -> tuple[list[str], int]:
+    """Hold the numbers of runs against the tables of an earlier report; returns what moved, and how many there are.
+
+    Raises:
+        ReportError: as `build`, or `earlier` is no folder of a report.
+        RecordsError: a run cannot be read.
+
+    """
+    paths = [Path(path) for path in run_paths]
+    return check.moved(together([Findings.of(study) for study in studies(paths, baseline)]), earlier, tolerance)
 
 
 def place(run_paths: Sequence[Path]) -> Path:

@@ -84,11 +84,25 @@ def report(
         Path | None,
         typer.Option(help="write it into this folder instead of the run's, or of several runs their common one"),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="BASELINE", help="write nothing; hold the numbers against this earlier report"),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="how far a number may be from the baseline's, as a share of it")
+    ] = 0.02,
 ) -> None:
-    """Write PDF, HTML, CSV and LaTeX into the run's folder, of several runs into reports/ beside theirs."""
+    """Write PDF, HTML, CSV and LaTeX into the run's folder, of several runs into reports/ beside theirs.
+
+    With --check nothing is written, and a number that moved ends it with 1.
+    """
     import reports  # takes a second, which no other command is to wait for
 
     try:
+        if check is not None:
+            moved, count = reports.compare(runs, check, tolerance, baseline)
+            print(*moved, f"{len(moved)} of {count} numbers moved by more than {100 * tolerance:g} %", sep="\n")
+            raise typer.Exit(Exit.SOME_TRIAL_FAILED if moved else Exit.DONE)
         print(reports.build(runs, baseline, out, lambda said: print(f"ballast: {said}", file=sys.stderr)))
     except reports.ReportError as error:
         raise RecordsError(str(error)) from error
