@@ -12,6 +12,7 @@ from harness.policies.dynamic_baseline import DynamicBaseline, DynamicBaselinePa
 from harness.policies.equal import Equal
 from harness.policies.ghost import Ghost, GhostParams
 from harness.policies.idle_tax import IdleTax, IdleTaxParams
+from harness.policies.informed import Informed, InformedParams
 from harness.policies.miss_ratio import MissRatio, MissRatioParams
 from harness.policies.mom import Mom, MomParams
 from harness.policies.oracle import Oracle, OracleParams
@@ -46,7 +47,10 @@ _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
 }
 
 
-SIMULATED: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {"oracle": (Oracle, OracleParams)}
+SIMULATED: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
+    "informed": (Informed, InformedParams),
+    "oracle": (Oracle, OracleParams),
+}
 """Policies that know what only a simulator can tell."""
 
 
