@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.policies.ballast import Ballast, BallastParams
 from harness.policies.base import Allocation, NoParams, Params, Policy, PolicyError
 from harness.policies.dynamic_baseline import DynamicBaseline, DynamicBaselineParams
 from harness.policies.equal import Equal
@@ -29,6 +30,7 @@ from harness.policies.unconstrained import Unconstrained
 __all__ = ["SIMULATED", "Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
 
 _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
+    "ballast": (Ballast, BallastParams),
     "pressure": (Pressure, PressureParams),
     "two-state": (TwoState, TwoStateParams),
     "price": (Price, PriceParams),
