@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports import statistics, summary, words
-from reports.study import ORACLE, UNCONSTRAINED, Study
+from reports.study import INFORMED, ORACLE, UNCONSTRAINED, Study
 
 _TESTS = ["wilcoxon_p", "rank_biserial", "undecided"]
 """Of a speed-up against 1; nobody asks whether a share of what was possible is 1."""
@@ -96,6 +96,16 @@ def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Ite
             "Of what was possible.",
             "Share of the performance with unconstrained memory that is reached (geometric mean over guests, median "
             f"over blocks): {words.listed(parts)}.",
+        )
+    causal = study.bound(INFORMED)
+    if causal is not None and len(performance):
+        least = performance[performance["label"] == causal][["level", "performance"]]
+        both = rivals.merge(least, on="level", suffixes=("", "_causal"))
+        both["performance"] /= both["performance_causal"].where(both["performance_causal"] > 0)
+        parts = [_reached(str(label), rows) for label, rows in both.groupby("label", sort=False)]
+        yield (
+            "Of what was possible without knowing the future.",
+            f"Share of the performance under {causal} that is reached: {words.listed(parts)}.",
         )
     rows = summary.records(gap)
     if beaten := [row for row in rows if beats(row)]:

@@ -22,8 +22,8 @@ _FREE = (
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 STATIC = "static"
 """What the others are compared with where nobody names another."""
-UNCONSTRAINED, ORACLE = "unconstrained", "oracle"
-BOUNDS = (UNCONSTRAINED, ORACLE)
+UNCONSTRAINED, ORACLE, INFORMED = "unconstrained", "oracle", "informed"
+BOUNDS = (UNCONSTRAINED, ORACLE, INFORMED)
 """Policies that nobody could run: not rivals, but what the others are held against."""
 
 

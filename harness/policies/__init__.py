@@ -7,11 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.policies.ballast import Ballast, BallastParams
 from harness.policies.base import Allocation, NoParams, Params, Policy, PolicyError
 from harness.policies.dynamic_baseline import DynamicBaseline, DynamicBaselineParams
 from harness.policies.equal import Equal
 from harness.policies.ghost import Ghost, GhostParams
 from harness.policies.idle_tax import IdleTax, IdleTaxParams
+from harness.policies.informed import Informed, InformedParams
 from harness.policies.miss_ratio import MissRatio, MissRatioParams
 from harness.policies.mom import Mom, MomParams
 from harness.policies.oracle import Oracle, OracleParams
@@ -28,6 +30,7 @@ from harness.policies.unconstrained import Unconstrained
 __all__ = ["SIMULATED", "Allocation", "Params", "Policy", "PolicyError", "make", "names", "params_of"]
 
 _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
+    "ballast": (Ballast, BallastParams),
     "pressure": (Pressure, PressureParams),
     "two-state": (TwoState, TwoStateParams),
     "price": (Price, PriceParams),
@@ -46,7 +49,10 @@ _POLICIES: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
 }
 
 
-SIMULATED: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {"oracle": (Oracle, OracleParams)}
+SIMULATED: Mapping[str, tuple[Callable[[Any], Policy], type[Params]]] = {
+    "informed": (Informed, InformedParams),
+    "oracle": (Oracle, OracleParams),
+}
 """Policies that know what only a simulator can tell."""
 
 

@@ -196,7 +196,7 @@ class Guest:
 
     def _missing(self) -> float:
         """Share of touches of the footprint that find their page in swap."""
-        if self.swapped_kib <= 0:
+        if self.swapped_kib <= 0 or self.footprint_kib <= 0:  # a guest that boots in too little memory has none yet
             return 0.0
         return self.law.miss(self.resident_kib / self.footprint_kib, self.footprint_kib)
 

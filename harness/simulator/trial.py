@@ -16,7 +16,6 @@ from harness.experiment.plan import Trial
 from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import Workload
 from harness.policies.guarded import PolicyFailedError, blamed
-from harness.policies.oracle import Oracle
 from harness.records import Stamp, TrialRow, TrialWriter
 from harness.service.shadows import Shadows
 from harness.simulator import hindsight
@@ -99,12 +98,12 @@ class SimulatedTrial:
         self.stamp.host = host
         with blamed(self.trial.policy.name):
             policy = self.trial.policy.make()
-        if isinstance(policy, Oracle):
+        if isinstance(policy, hindsight.Bound):
             policy.called, policy.follows = hindsight.best(policy, experiment, self._host)
         watching = {choice.label: choice.make() for choice in experiment.shadows}
         for one in watching.values():
-            if isinstance(one, Oracle):
-                one.knowledge = Foresight(host.members, experiment.duration_s)
+            if isinstance(one, hindsight.Bound):
+                one.knowledge = Foresight(host.members, experiment.duration_s, host.now_s)
         shadows = Shadows(
             watching, lambda event, guest, detail: self.writer.event(event, guest=guest or None, detail=detail)
         )

@@ -208,3 +208,10 @@ def test_a_model_that_there_is_not_is_answered_with_those_that_there_are(model: 
     with pytest.raises(ModelError) as raised:
         load_of(model, "")
     assert said in str(raised.value)
+
+
+def test_a_guest_that_boots_in_less_memory_than_its_kernel_needs_waits_and_does_not_fall_over() -> None:
+    one = settle(guest(HOG, mib=60), steps=5)
+    assert one.ops >= 0
+    one.swapped_kib, one.footprint_kib = 1.0, 0.0
+    one.work(10.0, 2.0, 1.0)

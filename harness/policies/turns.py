@@ -1,0 +1,143 @@
+"""Who is served where not all can be: the modest, then whole needs in turns, at the cost of those who can bear it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.policies.demand import PERIOD_S, Demand
+from harness.view import BoolArray, FloatArray, HostView
+
+LEAST_DONE = 0.02
+"""A guest that got nothing done lately counts as if it had got this much done."""
+HELD = 0.1
+"""Of a need that is held already, the part that counts as still to be moved. Who is served stays so until another
+outweighs it by far: with every change of turn all is written out and read back."""
+RISE, RETURN = 0.03, 0.1
+"""By what part of its memory a guest with a slope grows in 2 s; below what it had at first, the second."""
+PRICES = 12
+"""What those with a slope keep is worked out at so many prices, and taken to be what it is at the next lower one."""
+NEARLY_FLAT = 1e-12
+IntArray = npt.NDArray[np.intp]
+Borne = Callable[[float], FloatArray]
+"""From a price per KiB to what each guest with a slope keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What guests must put up with; the parameters of `ballast` of the same names."""
+
+    bear: float
+    take: float
+    protect: float
+    spare_kib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Turns:
+    """Who gets what."""
+
+    granted: FloatArray
+    """KiB; nobody is below its minimum, and Σ ≤ pool unless what nobody can be denied is more."""
+    served: BoolArray
+    """It has all that it needs, or bears what it lacks."""
+    modest: BoolArray
+    """It needs no more than it had at first."""
+
+
+def take_turns(view: HostView, demand: Demand, terms: Terms, period_s: float) -> Turns:
+    """Divide the pool by need, turn and what can be borne."""
+    low, high, pool, slopes = view.min_kib, view.max_kib, view.pool_kib, demand.slopes
+    modest = (demand.base <= demand.first * terms.protect) & ~slopes
+    weight = view.shares / view.shares.mean() / np.maximum(demand.done, LEAST_DONE)
+    worth = weight / _effort_kib(view, demand)
+    line = np.flatnonzero(~modest & ~slopes)
+    line = line[np.argsort(-worth[line], kind="stable")]
+
+    sloped = np.flatnonzero(slopes)
+    borne = borne_at(view, demand, sloped, weight, terms.bear)
+    left = pool - float(np.where(modest, demand.base, np.where(slopes, 0.0, low)).sum())
+    accepted = _accepted(np.maximum(demand.base - low, 1.0)[line], worth[line], left, borne)
+    chosen = line[accepted]
+    served = modest | slopes
+    served[chosen] = True
+    keeps = borne(float(worth[chosen[-1]])) if len(chosen) else view.current_kib[sloped]
+    keeps = np.maximum(keeps, (view.current_kib * (1 - terms.take * demand.known))[sloped])
+    granted = np.where(modest, demand.base, low)
+    granted[sloped] = np.minimum(np.maximum(keeps, low[sloped]), demand.most[sloped])
+    granted[chosen] += serve((demand.base - low)[chosen], pool - float(granted.sum()))
+
+    granted = deal(granted, np.where(served & (demand.lack == 0), demand.lead, 0.0), high, pool)
+    waiting = line[~accepted]
+    asks = np.maximum(np.minimum(demand.base + demand.lead, high) - granted, 0.0)
+    granted[waiting] += serve(asks[waiting], pool - float(granted.sum()))
+    grows = np.where(view.current_kib < demand.first, RETURN, RISE) * period_s / PERIOD_S
+    granted = deal(
+        granted, np.where(slopes, np.minimum(demand.most, view.current_kib * (1 + grows)) - granted, 0.0), high, pool
+    )
+    spare = demand.base + demand.lead + terms.spare_kib - granted
+    granted = deal(granted, np.where(slopes, 0.0, spare), high, pool)
+    return Turns(granted=granted, served=served, modest=modest)
+
+
+def _effort_kib(view: HostView, demand: Demand) -> FloatArray:
+    """What must be moved to serve a guest, and a part of what it holds already."""
+    lacking = demand.base - np.minimum(view.current_kib, demand.base)
+    return np.maximum(lacking + HELD * (demand.base - view.min_kib), 1.0)
+
+
+def borne_at(view: HostView, demand: Demand, sloped: IntArray, weight: FloatArray, bear: float) -> Borne:
+    """What those with a slope keep at a price: base + lack - min(bear, 1 - weight·k/price)/k; without what is cold.
+
+    At stall s = k·lack the gradient of weight·ln(1 - s) is weight·k/(1 - s) per KiB; there it equals the price.
+    """
+    k = np.maximum(demand.steepness[sloped], NEARLY_FLAT)
+    gain, cold = weight[sloped] * k, demand.cold[sloped]
+    base, most = demand.base[sloped], demand.most[sloped]
+    low = np.minimum(view.min_kib[sloped], most)
+    most, needs = np.where(cold > 0, np.maximum(base - cold, low), most), base + demand.lack[sloped]
+    low = np.where(cold > 0, most, low)
+
+    def keeps(price: float) -> FloatArray:
+        waits = np.minimum(np.maximum(1 - gain / price, 0.0), bear)
+        return np.minimum(np.maximum(needs - waits / k, low), most)
+
+    return keeps
+
+
+def _accepted(needs: FloatArray, prices: FloatArray, left_kib: float, borne: Borne) -> BoolArray:
+    """Who of the line, the most worth first, fits into what is left when those with a slope have what they keep.
+
+    One that does not fit is passed over: half of a need is worth nothing, and the next one may fit.
+    """
+    accepted = np.zeros(len(needs), dtype=bool)
+    if not len(needs):
+        return accepted
+    marks = prices[np.unique(np.linspace(0, len(prices) - 1, PRICES).round().astype(int))]
+    room = left_kib - np.array([borne(float(mark)).sum() for mark in marks])
+    rooms = room[np.minimum(np.searchsorted(-marks, -prices), len(marks) - 1)]
+    smallest = np.minimum.accumulate(needs[::-1])[::-1]
+    used = 0.0
+    for i, (need, least, space) in enumerate(zip(needs.tolist(), smallest.tolist(), rooms.tolist(), strict=True)):
+        if used + need <= space:
+            accepted[i] = True
+            used += need
+        elif used + least > space:  # there is only less room for those after it
+            break
+    return accepted
+
+
+def serve(asks: FloatArray, budget_kib: float) -> FloatArray:
+    """Serve asks in their order until the budget is used up."""
+    return np.clip(budget_kib - (asks.cumsum() - asks), 0.0, asks)
+
+
+def deal(granted: FloatArray, extra: FloatArray, high: FloatArray, pool_kib: float) -> FloatArray:
+    """Give to all what they ask besides, or to all the same part of it."""
+    asks = np.clip(extra, 0.0, high - granted)
+    part = np.clip((pool_kib - granted.sum()) / max(float(asks.sum()), 1.0), 0.0, 1.0)
+    dealt: FloatArray = granted + asks * part
+    return dealt

@@ -1,0 +1,102 @@
+"""`ballast`, with numbers worked out by hand in MiB; its bound `informed`; and the mixes on which both are judged."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from harness.experiment.config import Experiment
+from harness.experiment.files import EXPERIMENTS, load_experiment
+from harness.policies import PolicyError, make
+from harness.policies.informed import Informed
+from harness.simulator import hindsight
+from harness.simulator.foresight import Foresight
+from harness.simulator.host import SimulatedHost
+from tests.unit import simulated
+from tests.unit.test_theory_ballast import view
+from tests.unit.views import in_mib
+
+
+def test_growth_is_served_ahead_from_who_has_most_to_spare() -> None:
+    """The second grows by 20 MiB in 2 s: it needs 280 + 4 now, 20/2·(2 + 2) = 40 soon, and has 16 - 4 + 4 to spare."""
+    policy = make("ballast")
+    policy.decide(view([300, 300], uses=[100, 260], committed=[50, 200]))
+    allocation = policy.decide(view([300, 300], uses=[100, 280], committed=[50, 220], time_s=2))
+    assert in_mib(allocation.targets_kib) == [260, 340]
+    assert allocation.reasons[1] == "needs 284 MiB, no more than its own, lost 0% of its time: +40 MiB"
+
+
+def test_of_two_that_need_all_or_nothing_one_is_served_whole_and_stays_so() -> None:
+    """Both need 300 + 200 + 4 of 804: 104 are over once the one has all, and from then on nothing is to be moved."""
+    policy = make("ballast", {"protect": 0})
+    policy.decide(view([402, 402], uses=[102, 102], committed=[102, 102]))
+    want = {"committed": [502, 502], "swapped": [100, 100], "stall": [0.95, 0.95], "reads": [4000, 4000]}
+    first = policy.decide(view([402, 402], uses=[402, 402], time_s=2, **want))  # type: ignore[arg-type]
+    assert sorted(in_mib(first.targets_kib))[1] >= 506
+    one, other = (506, 298) if first.targets_kib[0] > first.targets_kib[1] else (298, 506)
+    want = {"committed": [502, 502], "swapped": [0, 204], "stall": [0.0, 0.97], "reads": [0, 4000]}
+    if one < other:
+        want = {key: row[::-1] for key, row in want.items()}
+    again = policy.decide(view([one, other], uses=[min(one, 502), min(other, 502)], time_s=4, **want))  # type: ignore[arg-type]
+    assert (again.targets_kib[0] > again.targets_kib[1]) == (one > other)
+
+
+def test_who_can_live_with_less_is_not_taken_from_at_once() -> None:
+    """It loses 0.1 of its time while it lacks 200 MiB; the other needs 200 more. A tick takes 5 % of 400 MiB."""
+    policy = make("ballast")
+    calm = view([400, 400], uses=[390, 390], committed=[390, 390])
+    policy.decide(calm)
+    now = view(
+        [400, 400], uses=[400, 400], committed=[590, 590], swapped=[190, 190], stall=[0.1, 0.95], reads=[900, 4000],
+        time_s=60,
+    )  # fmt: skip
+    assert in_mib(policy.decide(now).targets_kib)[0] >= 380
+
+
+def test_a_guest_that_does_not_say_what_is_available_is_held() -> None:
+    now = view([300, 300], uses=[100, 100], committed=[50, math.nan])
+    allocation = make("ballast").decide(now)
+    assert in_mib(allocation.targets_kib)[1] == 300
+    assert "committed_kib is not known" in allocation.reasons[1]
+
+
+def test_informed_decides_only_where_somebody_tells_it_the_curves() -> None:
+    with pytest.raises(PolicyError, match="only the simulator"):
+        make("informed").decide(view([300], uses=[100], committed=[50]))
+
+
+def test_informed_knows_the_present_and_nothing_that_is_to_come() -> None:
+    """A footprint that is still low and about to rise is known to be low; one that rises is drawn on as it rises."""
+    mono = {"low_mib": 60, "high_mib": 400, "hold_s": 10, "rate_mib_s": 20}
+    host = simulated.host(simulated.experiment([simulated.guest("g1", "mono", **{"with": mono})]))
+    lost = []
+    for now_s in (9.0, 12.0):
+        knowledge = Foresight(host.members, 120, lambda now_s=now_s: now_s)  # type: ignore[misc]
+        lost.append(knowledge.lost_now(("g1",), view([260], uses=[200], committed=[0]).current_kib[:, None], 6.0)[0, 0])
+    assert lost[0] < 0.01 < lost[1]
+
+
+def test_no_policy_of_an_experiment_gets_more_done_than_informed_by_the_geometric_mean() -> None:
+    mono = simulated.guest("g1", "mono", **{"with": {"low_mib": 60, "high_mib": 400}})
+    guests = [mono, simulated.guest("g2", "random"), simulated.guest("g3")]
+    experiment = simulated.experiment(guests, pool_mib=1050, policies=["static", "ballast", "informed"], duration_s=60)
+    experiment = Experiment.model_validate(experiment)
+    build = simulated.host
+
+    def done(policy_name: str) -> float:
+        policy = make(policy_name)
+        if isinstance(policy, Informed):
+            policy.called, policy.follows = hindsight.best(policy, experiment, build)
+        host: SimulatedHost = build(experiment)
+        hindsight.live(host, experiment, policy, lambda _: None)
+        return math.prod(max(member.guest.ops, 1.0) for member in host.members)
+
+    assert done("informed") >= max(done("static"), done("ballast")) > 0
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("held-out/*.yml")), ids=lambda path: path.stem)
+def test_what_is_held_out_is_judged_by_the_same_policies_as_the_mixes(path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    mixes = load_experiment("e09-tides")
+    assert load_experiment(path).policies == mixes.policies
+    assert {choice.name for choice in mixes.policies} >= {"ballast", "informed", "oracle", "unconstrained"}
