@@ -65,6 +65,9 @@ BUSY = 3
 UNLED = 4
 """Exit status: the lease ran out."""
 
+NO_ROOT = 5
+"""Exit status: whoever started it is not root."""
+
 LEASE_OUT = "the lease ran out"
 
 Facts = dict[str, Any]
@@ -488,7 +491,11 @@ def _append(line: bytes) -> None:
 
 def _lock() -> None:
     """The one place for an agent; held until this process ends."""
-    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        _write(1, {"error": f"the agent needs root ({error})"})
+        sys.exit(NO_ROOT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
