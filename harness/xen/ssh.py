@@ -87,6 +87,9 @@ def connect(machine: Machine, timeout_s: float = 20.0, *, wire: type[Wire] = Wir
         if tcp is not None:
             tcp.close()
         raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error, keys)}{_by_the_way(proxy)}") from error
+    finally:
+        if keys is not None:
+            keys.close()
     return client
 
 

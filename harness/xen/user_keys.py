@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import paramiko
@@ -33,7 +33,8 @@ class UserKeys:
 
         """
         self._user = machine.user
-        held = list(_agent_keys()) if machine.agent else []
+        self._agent = paramiko.Agent() if machine.agent else None
+        held = _held_by(self._agent)
         named = [*([machine.key_file] if machine.key_file else []), *machine.identities]
         public = {key.asbytes(): key for key in held}
         self._passed_over: list[str] = []
@@ -73,6 +74,11 @@ class UserKeys:
             return
         raise paramiko.AuthenticationException
 
+    def close(self) -> None:
+        """Let go of the agent: it is needed no more."""
+        if self._agent is not None:
+            self._agent.close()
+
     def __str__(self) -> str:
         held = "keys of the SSH agent" if self._held else ""
         files = ", ".join(map(str, self._files))
@@ -80,11 +86,11 @@ class UserKeys:
         return (" or ".join(part for part in (files, held) if part) or "no key, for none was found") + aside
 
 
-def _agent_keys() -> Iterator[paramiko.PKey]:
+def _held_by(agent: paramiko.Agent | None) -> tuple[paramiko.PKey, ...]:
     try:
-        yield from paramiko.Agent().get_keys()
+        return () if agent is None else agent.get_keys()
     except (paramiko.SSHException, OSError):
-        return  # there is none that answers; the files are left
+        return ()  # there is none that answers; the files are left
 
 
 def _key(path: Path, held: Mapping[bytes, paramiko.PKey]) -> paramiko.PKey:
