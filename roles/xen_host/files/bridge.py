@@ -5,8 +5,8 @@
     bridge.py make BRIDGE             does it; the card's address moves to the bridge
     bridge.py undo BRIDGE             takes back exactly what `make` did
 
-Only files that `make` itself has written, or kept a copy of, are touched by `undo`. Whoever calls `make` from afar first
-has systemd call `undo` in a while, and calls that off once the machine is seen to answer.
+Only files that `make` itself has written, or kept a copy of, are touched by `undo`. Whoever calls `make` from afar
+first has systemd call `undo` in a while, and calls that off once the machine is seen to answer.
 """
 
 from __future__ import annotations
