@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Disks of guests, each a copy of one image a release; runs on the Xen host itself, with its own Python.
 
-    images.py make|check FOLDER [GROUP] < GUESTS     one JSON object a line: name, release, disk_mib, swap_mib, …
+    images.py make|check FOLDER [GROUP] < GUESTS     one JSON object a line: hostname, release, disk_mib, swap_mib, …
 
 Images, and disks where no volume group is named, are files in FOLDER. What is there is taken as it is: a disk is never
 written anew. Prints a line for all that was made (`check`: would be), and at the end the host key of every guest.
@@ -45,8 +45,8 @@ class Disks:
     def path(self, guest: Guest, what: str) -> Path:
         """Where one is, or would be."""
         if self.group:
-            return Path("/dev", self.group, f"ballast-{guest['name']}-{what}")
-        return self.folder / "disks" / guest["name"] / what
+            return Path("/dev", self.group, f"ballast-{guest['hostname']}-{what}")
+        return self.folder / "disks" / guest["hostname"] / what
 
     def make(self, guest: Guest, what: str, mib: int) -> Path:
         """Make an empty one."""
@@ -144,7 +144,7 @@ def address(guest: Guest) -> str:
 
 def host_key(folder: Path, guest: Guest) -> Path:
     """Where the public key is that a guest shows."""
-    return folder / "host_keys" / f"{guest['name']}.pub"
+    return folder / "host_keys" / f"{guest['hostname']}.pub"
 
 
 def have(folder: Path, disks: Disks, guest: Guest, *, check: bool) -> Iterator[str]:
@@ -180,7 +180,7 @@ def main() -> None:
     for guest in guests:
         kept = host_key(Path(folder), guest)
         if kept.exists():
-            print("key", json.dumps({"name": guest["name"], "key": " ".join(kept.read_text().split()[:2])}))
+            print("key", json.dumps({"name": guest["hostname"], "key": " ".join(kept.read_text().split()[:2])}))
 
 
 if __name__ == "__main__":
