@@ -21,6 +21,7 @@ from harness.balancer import Tick
 from harness.cli import serve
 from harness.cli.serve import keep_nothing, remembered, say, tell
 from harness.cli.show import AllowSwapOption, SetOption, parameters
+from harness.cli.trials import MachinesOption, located
 from harness.experiment import site
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, initial_kib
@@ -213,10 +214,11 @@ def balance(
 
 
 @app.command()
-def restore(experiment: ExperimentArgument, inventory: InventoryOption = None) -> None:
+def restore(experiment: ExperimentArgument, inventory: InventoryOption = None, machines: MachinesOption = None) -> None:
     """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
     wanted = load_experiment(experiment).at()
-    far = arbiter.restore(wanted, _site(wanted, inventory), Reporter(tell))
+    where = located(wanted, inventory, machines) or _site(wanted, inventory)
+    far = arbiter.restore(wanted, where, Reporter(tell))
     for guest in wanted.guests:
         if guest.name in far:
             say(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import doctor
+from harness.cli import doctor, hosts
 from harness.cli.ending import Exit, stopped_by_signals
 from harness.experiment import runner, site
+from harness.experiment.config import Experiment
 from harness.experiment.document import Document
 from harness.experiment.files import find, load_experiment
+from harness.experiment.inventory import told
 from harness.experiment.needs import library_of
 from harness.experiment.needs import needs as needed
 from harness.progress import Progress
@@ -26,22 +29,34 @@ from harness.records import RecordsError
 
 app = typer.Typer()
 
+MachinesOption = Annotated[
+    typer.FileText | None,
+    typer.Option(help="instead of an inventory: what playbooks/machines.yml has found, as JSON; - is standard input"),
+]
+
 
 @app.command("doctor")
 def examine(
     experiment: Annotated[str, typer.Option(help="the experiment that is to run")] = "quick",
     lab: Annotated[bool, typer.Option(help="look at what the lab needs of this machine")] = True,
+    inventory: Annotated[
+        list[Path] | None,
+        typer.Option("--inventory", "-i", help="look at the Xen host and the guests of this one; repeatable"),
+    ] = None,
+    machines: MachinesOption = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="also keep the lab that is up busy for 20 s, and check it")
     ] = False,
 ) -> None:
-    """Is this machine fit? Each problem with its remedy; exit 2 if there is one."""
+    """Is this machine fit, and with --inventory: are those? Each problem with its remedy; exit 2 if there is one."""
     wanted = load_experiment(experiment)
     guests = len(wanted.envelope().guests)
     print(f"experiment {wanted.name}: {guests} guests, {len(wanted.policies)} policies, in order")
     wrong = 0
+    where = located(wanted.envelope(), inventory, machines)
     found = [
-        doctor.examine_lab(wanted, Document(find(experiment))) if lab else (),
+        doctor.examine_lab(wanted, Document(find(experiment))) if lab and where is None else (),
+        hosts.examine(wanted.envelope(), where, enter=bool(inventory)) if where is not None else (),
         doctor.examine_deep() if deep else (),
     ]
     for finding in chain.from_iterable(found):
@@ -56,7 +71,10 @@ def examine(
 @app.command()
 def trials(
     experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
-    inventory: Annotated[list[Path], typer.Option(help="Ansible inventory of the Xen host and its guests")],
+    inventory: Annotated[
+        list[Path] | None, typer.Option(help="Ansible inventory of the Xen host and its guests; repeatable")
+    ] = None,
+    machines: MachinesOption = None,
     out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
 ) -> None:
     """Run the trials that have not ended yet; prints the run's folder. The playbook calls this."""
@@ -64,7 +82,10 @@ def trials(
     try:
         with stopped_by_signals():
             stop_with_playbook()
-            done = runner.run(wanted, site.from_inventory(inventory, wanted.envelope()), out, Progress())
+            where = located(wanted.envelope(), inventory, machines)
+            if where is None:
+                raise typer.BadParameter("give the inventory: --inventory FILE")
+            done = runner.run(wanted, where, out, Progress())
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
         raise typer.Exit(Exit.STOPPED) from None
@@ -113,6 +134,20 @@ def needs(experiment: Annotated[str, typer.Argument(help="name or path of the ex
     """Print as JSON what each guest's workload needs to be installed and prepared; the playbook asks for this."""
     wanted = load_experiment(experiment)
     print(json.dumps({guest: asdict(need) for guest, need in needed(wanted, library_of(wanted)).items()}))
+
+
+def located(
+    experiment: Experiment, inventories: Sequence[Path] | None, machines: typer.FileText | None
+) -> site.Site | None:
+    """Find the experiment's machines; None where nobody says where to look.
+
+    Raises:
+        ConfigError: they are not there, or cannot be entered.
+
+    """
+    if machines is not None:
+        return site.site(told(machines.read()), experiment, "the inventory")
+    return site.from_inventory(inventories, experiment) if inventories else None
 
 
 def stop_with_playbook() -> None:

@@ -139,7 +139,10 @@ class LiveTrial:
 
         def far() -> dict[str, float]:
             host.renew_lease()
-            return settling.far(self.clock.now_s(), guests_of(host, self.site))
+            there = guests_of(host, self.site)
+            if gone := [names[name] for name in initial if name not in there]:
+                raise TrialError(f"Xen has no domain {gone[0]} any more: it ended while the guests settled; start it")
+            return settling.far(self.clock.now_s(), there)
 
         if not wait_for(self.clock, lambda: not far(), SETTLE_S):
             raise TrialError(f"{', '.join(far())} did not reach the initial memory within {SETTLE_S:.0f} s")

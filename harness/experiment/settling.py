@@ -10,8 +10,12 @@ from harness.governor import LEAST_PATIENCE_S, MOST_OFFSET_KIB, NOTICEABLE_KIB
 from harness.xen.domains import Domain
 from harness.xen.host import XenHost
 
-NEAR_KIB = 1024.0
-"""As close as this is there."""
+NEAR_KIB, NEAR_SHARE = 1024.0, 0.005
+"""As close as this (the larger, of what it is to have) is there: the governor's own dead band, within which it sends
+nothing either.
+"""
+RESTING_BANDS = 2.0
+"""A paravirtual guest that rests is there within twice that: what its balloon cannot move are single pages."""
 
 
 @dataclass(slots=True)
@@ -25,7 +29,8 @@ class Settling:
     def far(self, now_s: float, guests: Mapping[str, Domain]) -> dict[str, float]:
         """What those have (KiB) that have not arrived.
 
-        A guest that is not paravirtual may rest a constant off its target; until it rests nobody knows whether it does.
+        A guest may rest a constant off its target, above all one that is not paravirtual; until it rests nobody knows
+        whether it does. Whom Xen has no more is not among them, which the caller has to see.
         """
         return {name: guest.current_kib for name, guest in guests.items() if self._is_far(now_s, name, guest)}
 
@@ -34,8 +39,10 @@ class Settling:
         at_kib, since_s = self._rests.setdefault(name, (guest.current_kib, now_s))
         if abs(guest.current_kib - at_kib) >= NOTICEABLE_KIB:
             self._rests[name], since_s = (guest.current_kib, now_s), now_s
-        may_be_off = guest.hvm is not False and now_s - since_s >= LEAST_PATIENCE_S
-        return off_kib > (MOST_OFFSET_KIB if may_be_off else NEAR_KIB)
+        near_kib = max(NEAR_KIB, NEAR_SHARE * self.wanted_kib[name])
+        if now_s - since_s >= LEAST_PATIENCE_S:
+            near_kib = RESTING_BANDS * near_kib if guest.hvm is False else MOST_OFFSET_KIB
+        return off_kib > near_kib
 
 
 def guests_of(host: XenHost, site: Site) -> dict[str, Domain]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness.clocks import SystemClock
-from harness.experiment.composed import composed
+from harness.experiment import entered
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
+from harness.experiment.entered import Facts
+from harness.experiment.inventory import machines
 from harness.ports import Clock
 from harness.xen.clock import Dom0Clock
 from harness.xen.machine import Machine
@@ -42,53 +40,74 @@ class Site:
 
 
 def from_inventory(inventories: Sequence[Path], experiment: Experiment) -> Site:
-    """Read an inventory with Ansible's own reader.
+    """Ask Ansible where an experiment runs by this inventory.
 
     Raises:
-        ConfigError: it cannot be read, or does not name one Xen host and every guest of the experiment.
+        ConfigError: it cannot be read, does not name one Xen host and every guest of the experiment, or has one of
+            them entered in a way that we do not have.
     """
-    said = ", ".join(map(str, inventories))
-    for path in inventories:
-        if not path.exists():
-            raise ConfigError(f"{path}: no such inventory; start from a copy of inventory/example.yml")
-        if path.is_file() and path.suffix in (".yml", ".yaml"):
-            composed(path)  # Ansible would write out whatever its aliases stand for
-    program = Path(sys.executable).with_name("ansible-inventory")
-    command = [str(program), *(f"--inventory={path}" for path in inventories), "--list"]
-    read = subprocess.run(command, capture_output=True, text=True, check=False)
-    if read.returncode:
-        raise ConfigError(f"{said}: Ansible cannot read it: {read.stderr.strip()[-500:]}")
-    tree = json.loads(read.stdout)
-    hosts = tree.get("xen_hosts", {}).get("hosts", [])
-    if len(hosts) != 1:
-        raise ConfigError(f"{said}: group xen_hosts has {len(hosts)} hosts; an experiment runs on exactly one")
-    known = tree.get("xen_guests", {}).get("hosts", [])
-    missing = [guest.name for guest in experiment.guests if guest.name not in known]
-    if missing:
+    return site(machines(inventories), experiment, ", ".join(map(str, inventories)))
+
+
+def site(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site:
+    """Find the experiment's machines among those that Ansible tells of; `said` is where it has them from.
+
+    Raises:
+        ConfigError: as above.
+    """
+    guests = [guest.name for guest in experiment.guests]
+    there = {name: facts for name, facts in known.items() if "fault" in facts or "xen_guests" in facts["groups"]}
+    if missing := [name for name in guests if name not in there]:
+        names = ", ".join(name for name in there if "fault" not in there[name])
         raise ConfigError(
             f"{said}: {experiment.name} needs the guest {missing[0]}, and group xen_guests has "
-            f"{', '.join(known) or 'none'}; add it there, or rename it in the experiment"
+            f"{names or 'none'}; add it there, or rename it in the experiment"
         )
-    variables: Mapping[str, Mapping[str, Any]] = tree["_meta"]["hostvars"]
-    lab = variables[hosts[0]].get("ballast_lab")
+    _sound(there, guests, said)
+    host = _host(known, guests, experiment.name, said)
+    lab = known[host]["lab"]
+    of = {name: _machine(known[name], said) for name in (host, *guests)}
     return Site(
-        dom0=_machine(hosts[0], variables[hosts[0]], said),
-        guests=tuple(_machine(guest.name, variables[guest.name], said) for guest in experiment.guests),
+        dom0=of[host],
+        guests=tuple(of[name] for name in guests),
         lab=Path(lab) if lab else None,
-        virtual=bool(lab) and variables[hosts[0]].get("ballast_lab_clock") == "instructions",
+        virtual=bool(lab) and known[host]["lab_clock"] == "instructions",
     )
 
 
-def _machine(name: str, variables: Mapping[str, Any], said: str) -> Machine:
-    for needed in ("ansible_ssh_private_key_file", "ballast_known_hosts"):
-        if needed not in variables:
-            raise ConfigError(f"{said}: {name} has no {needed}; inventory/example.yml shows it")
-    return Machine(
-        name=name,
-        address=str(variables.get("ansible_host", name)),
-        port=int(variables.get("ansible_port", 22)),
-        user=str(variables.get("ansible_user", "root")),
-        key_file=Path(variables["ansible_ssh_private_key_file"]).expanduser(),
-        known_hosts=Path(variables["ballast_known_hosts"]).expanduser(),
-        domain=str(variables.get("xen_domain", "")),
-    )
+def _host(known: Mapping[str, Facts], guests: Sequence[str], name: str, said: str) -> str:
+    """The one Xen host that all of these are on."""
+    hosts = [host for host, facts in known.items() if "xen_hosts" in facts.get("groups", ())]
+    named = {known[guest]["host_of"]: guest for guest in guests}
+    for wanted, guest in named.items():
+        if wanted and wanted not in hosts:
+            _sound(known, [wanted], said)
+            raise ConfigError(
+                f"{said}: guest {guest} has xen_host: {wanted}, and group xen_hosts has {', '.join(hosts) or 'none'}"
+            )
+    if len(named) > 1:
+        raise ConfigError(
+            f"{said}: the guests of {name} are on several hosts ({', '.join(sorted(map(str, named)))}), and memory "
+            "does not cross hosts; write an experiment for each"
+        )
+    (wanted,) = named
+    if not wanted and len(hosts) != 1:
+        _sound(known, known, said)
+        raise ConfigError(
+            f"{said}: group xen_hosts has {len(hosts)} hosts, and an experiment runs on exactly one; "
+            "say on which each guest is: xen_host"
+        )
+    return wanted or hosts[0]
+
+
+def _sound(known: Mapping[str, Facts], names: Iterable[str], said: str) -> None:
+    for name in names:
+        if fault := known.get(name, {}).get("fault"):
+            raise ConfigError(f"{said}: {name}: {fault}; correct its variables")
+
+
+def _machine(facts: Facts, said: str) -> Machine:
+    try:
+        return entered.machine(facts, entered.ask_openssh(facts))
+    except ConfigError as error:
+        raise ConfigError(f"{said}: {facts['name']} {error}") from None

@@ -4,7 +4,8 @@ Not imported but sent: `XenHost` runs this text, after those that it imports, wi
 channel, so it uses nothing but the standard library and Xen's bindings, and nothing newer than Python 3.9. One JSON
 object per line in, one per line out:
 
-    {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}}
+    {"op": "state"}                                 {"total_kib": …, "free_kib": …, "domains": {name: {…}}, "others":
+                                                    [{…}]}; these have no name by which they could be asked for
     {"op": "lease", "seconds": s, "safe_kib": {…}}  {}; what is not given stays as it is
     {"op": "set", "targets_kib": {name: kib}, "caps_kib": {name: kib}}
                                                     {"applied_kib": {name: kib}, "failed": {name: reason}}; a cap is
@@ -46,6 +47,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,10 +67,14 @@ BUSY = 3
 UNLED = 4
 """Exit status: the lease ran out."""
 
+NO_ROOT = 5
+"""Exit status: whoever started it is not root."""
+
 LEASE_OUT = "the lease ran out"
 
 Facts = dict[str, Any]
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+:-]{0,79}")
+NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}")
+"""Xen takes any text for a name: `Windows 10`, `db [old]`; none of it is ever part of a command's text."""
 SLACK_KIB = 1024
 """What a domain's maximum is above its target; libxl's LIBXL_MAXMEM_CONSTANT."""
 LARGEST_KIB = 1 << 40
@@ -115,7 +121,7 @@ class Bindings:
     def read(self, domid: int, key: str) -> str | None:
         """A domain's entry in xenstore as text, or None."""
         value = self._xs.read("", f"/local/domain/{domid}/{key}")
-        return None if value is None else value.decode(errors="replace")
+        return None if value is None else value.decode(errors="backslashreplace")
 
     def cap(self, domid: int, kib: int) -> None:
         """Set the most that a domain may have."""
@@ -261,19 +267,29 @@ class Agent:
 
     def _state(self, request: Facts) -> Facts:
         total_kib, free_kib = self._xen.memory_kib()
-        domains = {}
-        for domain in self._xen.domains():
-            name = domain.pop("name")
-            if name is None or not NAME.fullmatch(name):
-                continue  # being built or torn down, or none that could be asked for
+        domains, others = {}, []
+        for name, domain in self._named():
+            del domain["name"]
             domain["target_kib"] = self._figure(domain["domid"], "memory/target")
             domain["static_max_kib"] = self._figure(domain["domid"], "memory/static-max")
             if domain["target_kib"] is not None:
                 domain["target_kib"] += self._video_kib(domain["domid"])
             domain["disks_kib"] = _disks_kib(domain["domid"])
-            domains[name] = domain
+            if name is None:
+                others.append(domain)  # nobody's business, and yet it may be promised memory
+            else:
+                domains[name] = domain
         self._alive = {name: domain["domid"] for name, domain in domains.items() if not domain["dying"]}
-        return {"total_kib": total_kib, "free_kib": free_kib, "domains": domains}
+        return {"total_kib": total_kib, "free_kib": free_kib, "domains": domains, "others": others}
+
+    def _named(self) -> Iterator[tuple[str | None, Facts]]:
+        """Every domain by the name that is its alone; None: it has none, or shares it with another that lives."""
+        found = list(self._xen.domains())
+        living = Counter(domain["name"] for domain in found if not domain["dying"])
+        for domain in found:
+            name = domain["name"]
+            alone = living[name] == 0 if domain["dying"] else living[name] == 1
+            yield (name if name is not None and NAME.fullmatch(name) and alone else None), domain
 
     def _set(self, request: Facts) -> Facts:
         targets_kib, caps_kib = _sizes(request, "targets_kib"), _sizes({"caps_kib": {}} | request, "caps_kib")
@@ -332,10 +348,14 @@ class Agent:
 
         Returns the answer, and for whom it need not be tried again.
         """
-        there = {domain["name"]: domain for domain in self._xen.domains()}
+        everybody = list(self._named())
+        there = {name: domain for name, domain in everybody if name is not None}
+        shared = {domain["name"] for name, domain in everybody if name is None} - there.keys()
         applied, failed, never = {}, {}, set()
         for name in sorted(sizes_kib, key=lambda name: name in there and sizes_kib[name] > there[name]["current_kib"]):
             try:
+                if name in shared:
+                    raise RefusedError("several domains have this name, and none is meant; rename one (xl rename)")
                 if name not in there:
                     raise NeverError("no such domain runs")
                 if there[name]["domid"] == 0:
@@ -488,7 +508,11 @@ def _append(line: bytes) -> None:
 
 def _lock() -> None:
     """The one place for an agent; held until this process ends."""
-    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        _write(1, {"error": f"the agent needs root ({error})"})
+        sys.exit(NO_ROOT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

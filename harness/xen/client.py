@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -138,7 +139,9 @@ class GuestClient:
 
         """
         try:
-            return RemoteProcess(argv, self._open_channel, name=self.name, clock=self._clock)
+            return RemoteProcess(
+                argv, self._open_channel, name=self.name, clock=self._clock, privileged=self.machine.privileged
+            )
         except Exception as error:  # whatever a guest has provoked, it is this guest's work that does not start
             why = _cause(error)
             raise ConnectionFailed(f"{self.machine}: {argv[0]} could not be started ({why}). Try again.") from error
@@ -189,7 +192,8 @@ class GuestClient:
             heard = self.newest
             with self._open_channel() as channel:
                 channel.settimeout(PATIENCE_S)
-                execute(channel, f"exec perl - {self.period_s:g} {self.aging_s:g}")
+                argv = self.machine.privileged(["perl", "-", f"{self.period_s:g}", f"{self.aging_s:g}"])
+                execute(channel, f"exec {shlex.join(argv)}")
                 channel.sendall(SAMPLER.read_bytes() + b"__END__\n")
                 try:
                     self._hear(channel)

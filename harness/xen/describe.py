@@ -97,5 +97,5 @@ def describe(dom0: Machine) -> dict[str, str]:
         ConnectionFailed: it cannot be reached.
     """
     with connect(dom0, wire=Dom0Wire) as connection:
-        told = xl_info(answer(dom0, connection, ["xl", "info"]))
+        told = xl_info(answer(dom0, connection, dom0.privileged(["xl", "info"])))
     return {name: told[source] for name, source in NAMES.items() if source in told}

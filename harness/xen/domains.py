@@ -40,6 +40,8 @@ class HostState:
     total_kib: int
     free_kib: int
     domains: Mapping[str, Domain]
+    others: tuple[Domain, ...] = ()
+    """Those that have no name by which they could be asked for: being built, or several of one name."""
 
     @classmethod
     def told(cls, said: Mapping[str, Any]) -> HostState:
@@ -51,7 +53,10 @@ class HostState:
         """
         try:
             domains = {name: _domain(facts) for name, facts in said["domains"].items()}
-            return cls(total_kib=_kib(said["total_kib"]), free_kib=_kib(said["free_kib"]), domains=domains)
+            others = tuple(_domain(facts) for facts in said.get("others", ()))
+            return cls(
+                total_kib=_kib(said["total_kib"]), free_kib=_kib(said["free_kib"]), domains=domains, others=others
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(
                 f"dom0's agent tells no state that can be read ({type(error).__name__}: {error})"

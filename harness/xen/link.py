@@ -12,13 +12,15 @@ from typing import Any, Protocol
 
 import paramiko
 
-from harness.xen.agent import BUSY, LOG, UNLED
+from harness.progress.plain import one_line
+from harness.xen.agent import BUSY, LOG, NO_ROOT, UNLED
 from harness.xen.machine import Machine
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 from harness.xen.wire import Dom0Wire
 
 SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "deadman", "heir", "agent"))
 LONGEST_ANSWER = 1 << 24
+LONGEST_COMPLAINT = 300
 NUDGE_S = 1.0
 """Of the controller's time, without an answer from a machine that may stand still."""
 
@@ -35,6 +37,7 @@ exec(compile(agent[1], "ballast-agent", "exec"))
 CAUSES = {
     BUSY: "another agent is at work there. Stop the other controller, or wait until its lease runs out.",
     UNLED: "its lease ran out, and it has set the safe targets. Renew the lease more often, or ask for a longer one.",
+    NO_ROOT: "the agent needs root. Log in as root, or as a user who may become it by sudo (ansible_become: true).",
     127: "there is no python3. Install it in dom0 (apt install python3).",
 }
 
@@ -83,7 +86,7 @@ class AgentLink:
             sources = [path.read_bytes() for path in SENT]
             self._channel.settimeout(PATIENCE_S)
             words = [f"{path.stem}:{len(source)}" for path, source in zip(SENT, sources, strict=True)]
-            execute(self._channel, shlex.join(["exec", "python3", "-I", "-c", START, *words]))
+            execute(self._channel, shlex.join(["exec", *machine.privileged(["python3", "-I", "-c", START, *words])]))
             self._channel.sendall(b"".join(sources))
             # Not a byte more before it is ready: Python reads ahead.
             if "ready" not in (said := self._line(time.monotonic() + PATIENCE_S)):
@@ -153,4 +156,9 @@ class AgentLink:
     def _why(self, otherwise: str) -> str:
         """Why the agent has ended, if it has."""
         self._channel.status_event.wait(2)
-        return CAUSES.get(self._channel.exit_status, otherwise)
+        return CAUSES.get(self._channel.exit_status) or f"{otherwise}{self._complaint()}"
+
+    def _complaint(self) -> str:
+        """What sudo, or Python, has to say about that."""
+        said = self._channel.recv_stderr(LONGEST_COMPLAINT) if self._channel.recv_stderr_ready() else b""
+        return f": {one_line(said.decode(errors='replace'))}" if said.strip() else ""

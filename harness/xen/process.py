@@ -30,11 +30,17 @@ _SCRIPT = 'echo "$$"; "$@"; exit "$?"'
 _READY = re.compile(rb"^ready\r?\n", re.MULTILINE)
 
 OpenChannel = Callable[[], paramiko.Channel]
+Privileged = Callable[[Sequence[str]], list[str]]
+"""Makes of a command the one that runs it as root."""
 
 
-def command_line(argv: Sequence[str]) -> str:
-    """The one text that SSH takes, such that the remote shell yields exactly `argv` again."""
-    return "exec " + shlex.join(["sh", "-c", _SCRIPT, "sh", *argv])
+def command_line(argv: Sequence[str], privileged: Privileged = list) -> str:
+    """The one text that SSH takes, such that the remote shell yields exactly `argv` again.
+
+    A command that is run by another (`privileged`) is not the first of its process group, and gets one of its own.
+    """
+    ours = ["sh", "-c", _SCRIPT, "sh", *argv]
+    return "exec " + shlex.join(ours if privileged(ours) == ours else privileged(["setsid", "--wait", *ours]))
 
 
 class RemoteProcess:
@@ -50,6 +56,7 @@ class RemoteProcess:
         *,
         name: str,
         clock: Callable[[], float] = time.monotonic,
+        privileged: Privileged = list,
     ) -> None:
         """Start it.
 
@@ -58,7 +65,7 @@ class RemoteProcess:
 
         """
         self.argv = tuple(argv)
-        self._clock = clock
+        self._clock, self._privileged = clock, privileged
         self.started_s = clock()
         self.went_s: float | None = None
         """When it was told to go."""
@@ -73,7 +80,7 @@ class RemoteProcess:
         self._ended = False
         self._channel = open_channel()
         try:
-            execute(self._channel, command_line(argv))
+            execute(self._channel, command_line(argv, privileged))
         except BaseException:
             self._channel.close()
             raise
@@ -156,7 +163,7 @@ class RemoteProcess:
             return False
         channel = self._open_channel()
         try:
-            execute(channel, f"kill -s {signal} -- -{pid}", timeout_s)
+            execute(channel, shlex.join(self._privileged(["kill", "-s", signal, "--", f"-{pid}"])), timeout_s)
             return channel.status_event.wait(timeout_s) and channel.recv_exit_status() == 0
         finally:
             channel.close()

@@ -208,8 +208,9 @@ class XenSource:
         xen_free = float(self._state.free_kib)
         free = min(xen_free, max(0.0, self._fence_kib - current_kib))
         balanced = {client.machine.xen_name for client in self._clients}
-        others = (domain for name, domain in self._state.domains.items() if name not in balanced and not domain.dying)
-        promised = sum(max(0, (domain.target_kib or 0) - domain.current_kib) for domain in others)
+        others = [domain for name, domain in self._state.domains.items() if name not in balanced]
+        living = [domain for domain in (*others, *self._state.others) if not domain.dying]
+        promised = sum(max(0, (domain.target_kib or 0) - domain.current_kib) for domain in living)
         return free, max(0.0, promised - (xen_free - free))
 
 

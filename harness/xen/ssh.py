@@ -1,4 +1,4 @@
-"""Opens SSH connections: to known hosts only, with the given key only."""
+"""Opens SSH connections: to known hosts only, with the keys of the login only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import socket
 import threading
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
-from paramiko.pkey import UnknownKeyType
 
 from harness.progress.plain import one_line
+from harness.xen.host_keys import UnknownHostError, host_keys
 from harness.xen.machine import Machine
+from harness.xen.proxy import Proxy
+from harness.xen.user_keys import KeyFileError, UserKeys
 from harness.xen.wire import Wire
 
 PATIENCE_S = 60.0
@@ -25,6 +26,18 @@ class ConnectionFailed(ConnectionError):  # noqa: N818  # beside ConnectionRefus
     """There is no connection; the message names the machine, the cause and the remedy."""
 
 
+class Client(paramiko.SSHClient):
+    """One that ends the program through which it goes with itself."""
+
+    proxy: Proxy | None = None
+
+    def close(self) -> None:
+        """End the connection."""
+        super().close()
+        if self.proxy is not None:
+            self.proxy.close()
+
+
 def connect(machine: Machine, timeout_s: float = 20.0, *, wire: type[Wire] = Wire) -> paramiko.SSHClient:
     """Open a connection that keeps itself alive; `wire` says what may come over it, and is made for guests.
 
@@ -34,46 +47,50 @@ def connect(machine: Machine, timeout_s: float = 20.0, *, wire: type[Wire] = Wir
         ConnectionFailed: there is none.
 
     """
-    key = _key(machine)
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    client = Client()
     tcp: socket.socket | None = None
+    proxy: Proxy | None = None
+    keys: UserKeys | None = None
     try:
-        client.load_system_host_keys(str(machine.known_hosts))
-        tcp = socket.create_connection((machine.address, machine.port), timeout_s)
+        keys = UserKeys(machine)
+        believed = host_keys(
+            [machine.known_hosts, *machine.also_known], machine.host_key_alias or machine.address, machine.port
+        )
+        client.set_missing_host_key_policy(believed)
+
+        def over(tcp: socket.socket, **terms: object) -> Wire:
+            made = wire(tcp, **terms)
+            offers = made.get_security_options()
+            offers.key_types = believed.preferred(offers.key_types)
+            return made
+
+        if machine.proxy:
+            proxy = client.proxy = Proxy(machine.proxy)
+            tcp = proxy.socket
+        else:
+            tcp = socket.create_connection((machine.address, machine.port), timeout_s)
         client.connect(
             machine.address,
             port=machine.port,
             username=machine.user,
-            pkey=key,
-            allow_agent=False,
-            look_for_keys=False,
+            auth_strategy=keys,  # type: ignore[arg-type]  # all that is asked of it is `authenticate`
             sock=tcp,
             timeout=PATIENCE_S,
             banner_timeout=PATIENCE_S,
             auth_timeout=PATIENCE_S,
             channel_timeout=PATIENCE_S,
-            transport_factory=wire,
+            transport_factory=over,  # type: ignore[arg-type]  # it is called with a socket and terms for Kerberos
         )
         transport(client).set_keepalive(KEEPALIVE_S)
     except Exception as error:  # whatever a machine has provoked in paramiko, there is no connection
         client.close()
         if tcp is not None:
             tcp.close()
-        raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error)}") from error
+        raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error, keys)}{_by_the_way(proxy)}") from error
+    finally:
+        if keys is not None:
+            keys.close()
     return client
-
-
-def _key(machine: Machine) -> paramiko.PKey:
-    try:
-        return paramiko.PKey.from_path(machine.key_file)
-    except OSError as error:
-        raise ConnectionFailed(f"{machine}: {_cause_and_remedy(machine, error)}") from error
-    except (ValueError, TypeError, UnknownKeyType, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
-        raise ConnectionFailed(
-            f"{machine}: {machine.key_file} is no key that can be used: {error} "
-            "Give an OpenSSH private key without a passphrase."
-        ) from error
 
 
 def transport(client: paramiko.SSHClient) -> paramiko.Transport:
@@ -106,29 +123,22 @@ def execute(channel: paramiko.Channel, command: str, timeout_s: float = PATIENCE
         watchdog.cancel()
 
 
-def _cause_and_remedy(machine: Machine, error: Exception) -> str:
+def _by_the_way(proxy: Proxy | None) -> str:
+    return f" What it is reached through says: {one_line(proxy.complaints)}" if proxy and proxy.complaints else ""
+
+
+def _cause_and_remedy(machine: Machine, error: Exception, keys: UserKeys | None) -> str:
     match error:
-        case paramiko.BadHostKeyException():
-            return (
-                f"it shows another host key than the one in {machine.known_hosts}. If the machine was built anew, "
-                "put its new key there; if not, someone else may be answering."
-            )
+        case UnknownHostError() | KeyFileError():
+            return str(error)
         case paramiko.AuthenticationException():
-            return (
-                f"it does not let {machine.user} in with {machine.key_file}. "
-                f"Add the public key to {machine.user}'s authorized_keys there."
-            )
+            return f"it does not let {machine.user} in with {keys}. Add the public key to its authorized_keys there."
         case OSError() if error.filename is not None:
             return f"{error.filename}: {error.strerror}. Give a file that can be read."
         case ConnectionRefusedError():
             return "nothing listens there. Start the machine and its SSH server, or correct address and port."
         case OSError():
             return f"it cannot be reached ({error}). Check that it runs, its address and the network."
-        case paramiko.SSHException() if "known_hosts" in str(error):
-            return (
-                f"its host key is not in {machine.known_hosts}. Read the key on the machine itself "
-                "(/etc/ssh/ssh_host_*_key.pub) and put it there."
-            )
         case _:
             return (
                 f"SSH did not come about ({type(error).__name__}: {one_line(str(error))}). Try ssh by hand to see why."

@@ -257,6 +257,9 @@ class Pipe:
     def recv(self, _: int) -> bytes:
         return self.left.pop() if self.left else b""
 
+    def recv_stderr_ready(self) -> bool:
+        return False
+
 
 @FUZZ
 @given(mutations(ANSWERS))

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,13 +15,15 @@ import pytest
 from harness.clocks import SystemClock
 from harness.experiment import live
 from harness.experiment.config import Experiment
-from harness.experiment.live import LiveTrial
+from harness.experiment.live import LiveTrial, TrialError
 from harness.experiment.plan import Trial, plan
 from harness.experiment.work import Work
 from harness.experiment.workloads import load_workloads
 from harness.records import Stamp
 from harness.xen.client import GuestClient, Received
+from harness.xen.domains import Domain, HostState
 from harness.xen.facts import parse_sample
+from harness.xen.machine import Machine
 
 Happened = list[tuple[str, str]]
 
@@ -200,3 +203,34 @@ def test_the_time_of_the_work_counts_from_the_word(monkeypatch: pytest.MonkeyPat
     assert trial._working()
     monkeypatch.setattr(time, "monotonic", lambda: process.went_s + EXPERIMENT.duration_s + live.GRACE_S + 1)
     assert not trial._working()
+
+
+def test_a_guest_that_is_destroyed_while_the_guests_settle_is_a_row_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = dict.fromkeys(("g1", "g2", "g3"), 150 * 1024)
+
+    def state() -> HostState:
+        domains = {
+            name: Domain(
+                domid=1, current_kib=kib, max_kib=None, static_max_kib=None, target_kib=None, paused=False, dying=False,
+                disks_kib={}, hvm=False,
+            )
+            for name, kib in there.items()
+        }  # fmt: skip
+        return HostState(total_kib=1 << 20, free_kib=1 << 20, domains=domains)
+
+    def leave(_: Mapping[str, int]) -> None:
+        del there["g2"]
+
+    machines = tuple(Machine(name=name, address="a", known_hosts=Path("h")) for name in there)
+    host = SimpleNamespace(state=state, restore=leave, renew_lease=lambda: None)
+    trial = LiveTrial(
+        EXPERIMENT, plan(EXPERIMENT)[0], load_workloads(names=["mono"]), cast("Any", SimpleNamespace(guests=machines)),
+        cast("Any", Writer([])), lambda _: None, SystemClock(),
+    )  # fmt: skip
+    with pytest.raises(TrialError, match="no domain g2 any more: it ended while the guests settled"):
+        trial._settle(cast("Any", host))
+    monkeypatch.setattr(LiveTrial, "_connect", lambda *_: SimpleNamespace(host=host))
+    there["g2"] = 150 * 1024
+    assert {(row.guest, row.status) for row in trial.run()} == {("g1", "lost"), ("g2", "lost"), ("g3", "lost")}

@@ -14,7 +14,7 @@ from harness.policies.base import Allocation
 from harness.xen.domains import Domain
 from tests.unit.views import MIB, make_view
 
-OFFSETS_MIB = (-12.0, -4.0, -0.25, 0.0625, 4.0, 12.0)
+OFFSETS_MIB = (-12.0, -4.0, -0.25, 0.0625, 1.0, 1.5, 3.0, 4.0, 12.0)
 """0.0625: what was measured of PVH guests."""
 
 
@@ -147,6 +147,8 @@ def settles(off_mib: float, *, paravirtual: bool, moved: bool = False) -> float 
 def test_settled_is_who_has_arrived_or_rests_a_constant_off_and_is_not_paravirtual() -> None:
     assert settles(0.0625, paravirtual=False) == 0
     assert settles(-0.9, paravirtual=True) == 0
+    assert settles(1.5, paravirtual=True) == 0, "0.5 % of 300 MiB: within it nothing is sent either"
+    assert settles(2.5, paravirtual=True) == LEAST_PATIENCE_S
     assert settles(4, paravirtual=True) is None
     assert settles(4, paravirtual=False) == LEAST_PATIENCE_S
     assert settles(-4, paravirtual=False) == LEAST_PATIENCE_S

@@ -197,7 +197,8 @@ def test_what_ended_the_trials_is_shown_by_the_playbook_and_nothing_else_in_its_
 ) -> None:
     """The real playbook of the trials, with a stand-in for `harness trials` above it."""
     (project / "below").mkdir()
-    shutil.copy(PROJECT / "playbooks" / "trials.yml", project / "below")
+    for name in ("trials", "machines"):
+        shutil.copy(PROJECT / "playbooks" / f"{name}.yml", project / "below")
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "__init__.py").touch()
     stand_in = f"import sys\nprint({said!r}, file=sys.stderr)\nsys.exit({code})\n"

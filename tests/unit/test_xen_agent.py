@@ -30,7 +30,8 @@ class FakeXen:
         self.max_kib: dict[int, int] = {}
         self.store = {(domid, "memory/static-max"): "800000" for domid in (1, 2)}
         self.store |= {(domid, "memory/target"): "300000" for domid in (1, 2)}
-        self.names: dict[int, str | None] = {0: "Domain-0", 1: "g1", 2: "g2", 3: None, 4: "evil name;"}
+        self.names: dict[int, str | None] = {0: "Domain-0", 1: "g1", 2: "g2", 3: None, 4: "two\nlines"}
+        self.dying: set[int] = set()
         self.sent: list[tuple[int, int]] = []
         self.limits: list[tuple[int, int]] = []
 
@@ -40,7 +41,7 @@ class FakeXen:
     def domains(self) -> Iterator[dict[str, Any]]:
         for domid, name in self.names.items():
             yield {"domid": domid, "name": name, "current_kib": 300_000, "max_kib": self.max_kib.get(domid),
-                   "paused": False, "dying": False, "hvm": False}  # fmt: skip
+                   "paused": False, "dying": domid in self.dying, "hvm": False}  # fmt: skip
 
     def read(self, domid: int, key: str) -> str | None:
         return self.store.get((domid, key))
@@ -85,6 +86,33 @@ def test_state_tells_what_xen_has_and_gives_every_domain_and_leaves_out_what_has
     assert said["domains"]["g1"]["static_max_kib"] == 800_000
     assert said["domains"]["g1"]["target_kib"] == 300_000
     assert said["domains"]["Domain-0"]["target_kib"] is None
+    assert [domain["domid"] for domain in said["others"]] == [3, 4], "and yet they may be promised memory"
+
+
+@pytest.mark.parametrize("name", ["Windows 10", "db [old]", "büro", "42", "-v", "../../x", "evil; $(name)", "x" * 255])
+def test_a_domain_may_be_called_whatever_xen_takes_for_a_name(told: Told, name: str) -> None:
+    told.xen.names[1] = name
+    assert told("lease", safe_kib={name: 300_000}) == {}
+    assert told("state")["domains"][name]["domid"] == 1
+    assert told("set", targets_kib={name: 200_000}) == {"applied_kib": {name: 200_000}, "failed": {}}
+    assert told.xen.sent == [(1, 200_000)]
+
+
+def test_of_two_domains_with_one_name_none_is_meant_and_both_are_counted(told: Told) -> None:
+    told.xen.names[2] = "g1"
+    said = told("state")
+    assert "g1" not in said["domains"]
+    assert {1, 2} <= {domain["domid"] for domain in said["others"]}
+    assert "several domains have this name" in told("set", targets_kib={"g1": 200_000})["failed"]["g1"]
+    assert told.xen.sent == []
+
+
+def test_one_that_is_dying_does_not_stand_in_the_way_of_its_successor(told: Told) -> None:
+    told.xen.names[2] = "g1"
+    told.xen.dying = {1}
+    assert told("state")["domains"]["g1"]["domid"] == 2
+    told("set", targets_kib={"g1": 200_000})
+    assert told.xen.sent == [(2, 200_000)]
 
 
 def test_set_moves_the_target(told: Told) -> None:
@@ -189,8 +217,8 @@ def test_a_cap_moves_xens_limit_and_leaves_the_target(told: Told) -> None:
         b'{"op": "set", "targets_kib": {"g1": 200000}, "caps_kib": {"g1": -1}}',
         b'{"op": "set", "targets_kib": {"g1": 200000}, "caps_kib": null}',
         b'{"op": "set", "targets_kib": {"g1": 1.5}}',
-        b'{"op": "set", "targets_kib": {"-v": 200000}}',
-        b'{"op": "set", "targets_kib": {"../../x": 200000}}',
+        b'{"op": "set", "targets_kib": {"": 200000}}',
+        b'{"op": "set", "targets_kib": {"two\\nlines": 200000}}',
         b'{"op": "lease", "seconds": 0}',
         b'{"op": "lease", "seconds": NaN}',
         b'{"op": "lease", "seconds": 1e99}',

@@ -37,11 +37,12 @@ class FakeHost:
     domains: Mapping[str, Domain]
     free_kib: int = 500 * MIB
     reachable: bool = True
+    others: tuple[Domain, ...] = ()
 
     def state(self) -> HostState:
         if not self.reachable:
             raise HostError("dom0 is away")
-        return HostState(total_kib=2000 * MIB, free_kib=self.free_kib, domains=dict(self.domains))
+        return HostState(total_kib=2000 * MIB, free_kib=self.free_kib, domains=dict(self.domains), others=self.others)
 
 
 @dataclass
@@ -115,6 +116,17 @@ def test_the_guests_never_share_more_than_the_pool_however_much_xen_has() -> Non
     assert scene.source.view().pool_kib == 900 * MIB
     scene.host.free_kib = 100 * MIB
     assert scene.source.view().pool_kib == (450 + 400 + 100 - 64) * MIB
+
+
+@pytest.mark.parametrize("bystander", ["Windows 10", None])
+def test_what_bystanders_of_any_name_and_of_none_were_promised_is_not_shared(bystander: str | None) -> None:
+    scene = Scene()
+    other = domain(9, 0, target_kib=300 * MIB)
+    if bystander is None:
+        scene.host.others = (other,)
+    else:
+        scene.host.domains = {**scene.host.domains, bystander: other}
+    assert scene.source.view().pool_kib == (300 + 400 + 500 - 64 - 300) * MIB
 
 
 def test_what_other_domains_were_promised_is_not_shared() -> None:

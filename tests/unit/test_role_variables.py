@@ -1,0 +1,65 @@
+"""Of several hosts in one inventory each gets the guests that are its own, and no other's disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+ROLE = PROJECT / "roles" / "xen_host"
+TELL = "{{ dict(guests=xen_host_guests, of_nobody=xen_host_of_nobody) }}"
+GUESTS: dict[str, dict[str, Any]] = {
+    "g1": {"xen_host": "alpha", "xen_guest_domain": {"name": "g1"}},
+    "g2": {"xen_host": "beta", "xen_guest_domain": {"name": "g2"}},
+    "g3": {"xen_host": "alpha", "xen_guest_domain": {"name": "Windows 10"}},
+    "g4": {"xen_host": "beta"},
+    "g5": {"xen_guest_domain": {"name": "g5"}},
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What the role makes of an inventory with two hosts, by the host."""
+    folder = tmp_path_factory.mktemp("roles")
+    inventory = {
+        "all": {
+            "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+            "children": {"xen_hosts": {"hosts": {"alpha": {}, "beta": {}}}, "xen_guests": {"hosts": GUESTS}},
+        },
+    }
+    task = {
+        "name": "Tell",
+        "ansible.builtin.copy": {
+            "content": "{{ tell | to_json }}",
+            "dest": f"{folder}/{{{{ inventory_hostname }}}}.json",
+            "mode": "0600",
+        },
+    }
+    play = {
+        "hosts": "xen_hosts", "gather_facts": False, "tasks": [task], "vars": {"tell": TELL},
+        "vars_files": [str(ROLE / "defaults" / "main.yml"), str(ROLE / "vars" / "main.yml")],
+    }  # fmt: skip
+    (folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    command = [program, "-i", "inventory.yml", "play.yml"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("alpha", "beta")}
+
+
+def test_each_host_starts_its_own_guests(told: dict[str, dict[str, Any]]) -> None:
+    started = {host: [guest["name"] for guest in said["guests"]] for host, said in told.items()}
+    assert started == {"alpha": ["g5", "g1", "Windows 10"], "beta": ["g5", "g2"]}
+
+
+def test_a_guest_of_which_nobody_says_whose_it_is_is_named(told: dict[str, dict[str, Any]]) -> None:
+    assert [said["of_nobody"] for said in told.values()] == [["g5"], ["g5"]]
