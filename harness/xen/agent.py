@@ -442,8 +442,6 @@ def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1, heir: Heir | None =
     """Answer until there is a reason to end, and return that."""
     pending = b""
     while not agent.ended:
-        if heir is not None:
-            heir.note(agent.lease_ends_s, agent.safe_kib)
         now_s = time.monotonic()
         left_s = None if agent.lease_ends_s is None else agent.lease_ends_s - now_s
         if left_s is not None and left_s <= 0:
@@ -465,7 +463,10 @@ def serve(agent: Agent, read_fd: int = 0, write_fd: int = 1, heir: Heir | None =
         if len(pending) > LONGEST_REQUEST:
             return "a request without end"
         for line in lines:
-            if (said := agent.answer(line)) is not None:
+            said = agent.answer(line)
+            if heir is not None:  # before the answer: whoever has that can count on it
+                heir.note(agent.lease_ends_s, agent.safe_kib)
+            if said is not None:
                 _write(write_fd, said)
                 agent.brake.hold()
     return "bye"

@@ -7,6 +7,7 @@ end of the lease to start another agent: the lock then names that one, and the h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -40,8 +41,9 @@ class Heir:
         if said != self._said:
             self._said = said
             data = said.encode() + b"\n"
-            while data:
-                data = data[os.write(self._writing, data) :]
+            with contextlib.suppress(BrokenPipeError):  # it was killed too, which must not be the agent's end
+                while data:
+                    data = data[os.write(self._writing, data) :]
 
 
 def _become_a_stranger(reading: int) -> None:

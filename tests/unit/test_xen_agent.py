@@ -537,6 +537,17 @@ def test_the_heir_of_an_agent_that_was_replaced_does_nothing(tmp_path: Path) -> 
     assert first.targets() == ["g1 200000"], "whoever led since has decided"
 
 
+def test_an_agent_whose_heir_was_killed_goes_on(tmp_path: Path) -> None:
+    agent = Process(tmp_path)
+    children = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    agent.set_aside()
+    agent.ask("lease", seconds=50)
+    assert agent.end(hang_up=True) == 0
+    assert agent.targets() == RESTORED
+
+
 def test_nobody_inherits_from_an_agent_that_has_ended_by_itself(tmp_path: Path) -> None:
     agent = Process(tmp_path)
     agent.set_aside()
