@@ -57,6 +57,7 @@ def machines(inventories: Sequence[Path]) -> dict[str, dict[str, Any]]:
         runner = ansible_runner.run(
             private_data_dir=folder, project_dir=str(PROJECT), playbook=PLAYBOOK, quiet=True,
             inventory=[str(path.absolute()) for path in inventories], envvars=environment(PROJECT), event_handler=hear,
+            cancel_callback=lambda: False,  # else it takes Ctrl-C and SIGTERM for itself, for as long as we live
         )  # fmt: skip
         if runner.rc and not found:
             said = " ".join(" ".join(words).split())[-500:]

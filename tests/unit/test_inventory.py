@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for group, text in GROUP_VARS.items():
         (made / "group_vars" / f"{group}.yml").write_text(text)
     return made
+
+
+def test_ctrl_c_stays_ours_when_ansible_has_been_asked(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("xen_hosts: {hosts: {alpha: {ballast_known_hosts: known}}}\n")
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    assert set(machines([tmp_path / "hosts.yml"])) == {"alpha"}
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.fixture(scope="module")
