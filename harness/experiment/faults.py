@@ -38,14 +38,14 @@ class Fault:
         return "sh", "-c", script, "sh", domain, f"{behaviour.at_s:g}", f"{behaviour.for_s or 0:g}"
 
 
-_LET_READ = 'id=$(xl domid "$1"); xenstore-chmod "/local/domain/$id/memory/target" n0'
+_MAY_READ = 'id=$(xl domid "$1"); xenstore-chmod "/local/domain/$id/memory/target" n0'
 """A guest's balloon goes where the guest reads in xenstore that it should."""
 _SAMPLER = "'^perl - '"
 
 FAULTS: Mapping[Kind, Fault] = {
     "paused": Fault(begins='xl pause "$1"', ends='xl unpause "$1"'),
     "rebooting": Fault(begins='xl destroy "$1"', ends='xl create -q "/etc/xen/ballast/$1.cfg"'),
-    "stuck": Fault(begins=_LET_READ, ends=f'{_LET_READ} "r$id"'),
+    "stuck": Fault(begins=_MAY_READ, ends=f'{_MAY_READ} "r$id"'),
     "stale": Fault(begins=f"pkill -STOP -f {_SAMPLER}", ends=f"pkill -CONT -f {_SAMPLER}", inside=True),
 }
 """What the lab can do to a guest; of the other kinds only the simulator's guests are capable."""
