@@ -27,6 +27,7 @@ MODULES = (
     "harness/governor/health.py", "harness/governor/movement.py", "harness/governor/plan.py",
     "harness/governor/pool.py", "harness/governor/rules.py", "harness/governor/sight.py", "harness/governor/ward.py",
     "harness/simulator/guest.py", "harness/simulator/host.py", "harness/simulator/loads.py",
+    "harness/simulator/memory.py", "harness/simulator/passes.py",
 )  # fmt: skip
 """What takes most of the time with many guests, and is arithmetic on single numbers."""
 SUFFIX = EXTENSION_SUFFIXES[0]

@@ -14,14 +14,16 @@ import pandas as pd
 
 from harness.records import RecordsError, Run
 from harness.simulator.curves import PAGE_KIB, Law
-from harness.simulator.guest import MIB
 from harness.simulator.loads import PASS_TOUCH_S
 from harness.simulator.machine import Machine
+from harness.simulator.memory import MIB
 from harness.view import FloatArray
 
 SETTLED_S = 15.0
 """By then footprints are filled, and what goes on goes on evenly."""
 SWAPPING_KIB_S = 64.0
+WAITING = 0.95
+"""Share of time in which a guest's work waits for memory, from which on it does nothing else."""
 ENOUGH = 5
 """Samples of a trial in which a guest swaps evenly; with fewer it says nothing."""
 WORKING = ("scan", "zipf")
@@ -171,6 +173,22 @@ def _speeds(shown: Shown) -> Iterator[Finding]:
     writing = writing[writing > SWAPPING_KIB_S]
     value = float(np.quantile(writing, HIGH)) / MIB
     yield Finding(name="swap_write_mib_s", value=value, samples=len(writing), how=how)
+    yield from _reclaim(shown)
+
+
+def _reclaim(shown: Shown) -> Iterator[Finding]:
+    """How fast a footprint grows into the cache of programs: its work waits, and nothing is swapped yet."""
+    mine = shown.of("scan")
+    waits = mine[(mine["stall_some"] > WAITING) & (mine["swapped_kib"] < MIB)]
+    grown = waits.groupby("block")[["committed_kib", "mono_s"]].agg(["first", "last", "size"])
+    grown = grown[grown["mono_s", "size"] > 2]
+    if grown.empty:
+        return
+    speeds = (grown["committed_kib", "last"] - grown["committed_kib", "first"]) / (
+        grown["mono_s", "last"] - grown["mono_s", "first"]
+    )
+    how = "growth of scan while it waits and has hardly swapped, median over trials"
+    yield Finding(name="reclaim_mib_s", value=float(np.median(speeds)) / MIB, samples=len(speeds), how=how)
 
 
 def _steps(rows: pd.DataFrame) -> pd.Series[float]:

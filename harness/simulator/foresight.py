@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from harness.simulator.curves import PAGE_KIB
-from harness.simulator.guest import BUFFERS_KIB, MIB, Guest
+from harness.simulator.guest import Guest
 from harness.simulator.host import Member
+from harness.simulator.memory import BUFFERS_KIB, MIB
 from harness.view import FloatArray
 
 MOMENTS = 4

@@ -16,7 +16,8 @@ from harness.governor import Plan
 from harness.ports import Outcome
 from harness.simulator import signals
 from harness.simulator.behaviour import OBEDIENT, Manner, manner
-from harness.simulator.guest import BUFFERS_KIB, MIB, Guest
+from harness.simulator.guest import Guest
+from harness.simulator.memory import BUFFERS_KIB, MIB
 from harness.view import HostView
 
 SLACK_KIB = 1024.0

@@ -30,6 +30,8 @@ class Machine(Model):
     """A touch of a page for the first time, which the kernel has to find, clear and map."""
     swap_write_mib_s: Positive
     """How fast a guest can be emptied into its swap disk."""
+    reclaim_mib_s: Positive = 1000.0
+    """How fast the kernel takes cached programs and libraries, which are mapped and in use, before it swaps."""
     disk_mib_s: Positive
     """What all guests' disks carry together; beyond, every access takes longer in proportion."""
     balloon_mib_s: Positive

@@ -20,10 +20,11 @@ from harness.records import Stamp, TrialRow, TrialWriter
 from harness.service.shadows import Shadows
 from harness.simulator import hindsight
 from harness.simulator.foresight import Foresight
-from harness.simulator.guest import MIB, Guest
+from harness.simulator.guest import Guest
 from harness.simulator.host import Member, SimulatedHost
 from harness.simulator.loads import load_of
 from harness.simulator.machine import Machine
+from harness.simulator.memory import MIB
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """When every simulated trial begins: the time of day in its rows is virtual too."""

@@ -18,7 +18,7 @@ from harness.simulator.machine import Machine, load_machine
 OTHER = {
     "fault_s": 0.004, "scan_fault_s": 0.0008, "swap_write_mib_s": 15, "balloon_mib_s": 60, "kernel_mib": 40,
     "kernel_share": 0.02, "own_mib": 36, "files_mib": 28, "least_free_mib": 6, "least_files_mib": 11, "order": 0.6,
-    "scan": 3, "fill_s": 0.0002, "cpu": 3,
+    "scan": 3, "fill_s": 0.0002, "cpu": 3, "reclaim_mib_s": 3,
 }  # fmt: skip
 """A machine that is other than the lab in all that a run shows."""
 

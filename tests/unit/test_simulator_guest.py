@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.simulator.curves import Law
-from harness.simulator.guest import BUFFERS_KIB, MIB, Guest
+from harness.simulator.guest import Guest
 from harness.simulator.loads import MODELS, Load, ModelError, load_of
+from harness.simulator.memory import BUFFERS_KIB, MIB
 from tests.unit.simulated import MACHINE
 
 
@@ -99,9 +100,9 @@ def test_a_cycle_that_shrinks_frees_its_end_which_is_in_memory(cyclic: bool, kep
     one = settle(guest(Load(low_kib=150 * MIB, high_kib=200 * MIB, low_s=1, up_s=0, high_s=119, cyclic=cyclic,
                             passes_s=2, cpu_s=1e-6), mib=230), steps=55)  # fmt: skip
     assert (out := one.swapped_kib) > 20 * MIB
-    one._fit(150 * MIB, 0.0)
+    one.fit(150 * MIB, 0.0)
     assert one.swapped_kib == pytest.approx(kept * out)
-    one._fit(10 * MIB, 0.0)
+    one.fit(10 * MIB, 0.0)
     assert one.swapped_kib <= 10 * MIB
 
 
