@@ -53,9 +53,9 @@ class Proxmox:
         roomy = (view.mem_free_kib > ROOMY * view.min_kib) & (view.current_kib >= view.min_kib)
         targets = view.current_kib.copy()
         if abs(goal) > TOLERANCE_KIB:
-            targets = _round(view, goal, ~roomy if goal > 0 else roomy)
-            if np.array_equal(targets, view.current_kib):
-                targets = _round(view, goal, np.ones(len(view), dtype=bool))
+            targets, rest = _round(view, goal, ~roomy if goal > 0 else roomy)
+            if rest == goal:
+                targets, _ = _round(view, goal, np.ones(len(view), dtype=bool))
         aim = "near its goal" if abs(goal) <= TOLERANCE_KIB else "below its goal" if goal > 0 else "above its goal"
         reasons = (
             f"host {aim}, guest {'has room' if has_room else 'is pressed'}: {text}"
@@ -64,19 +64,21 @@ class Proxmox:
         return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)))
 
 
-def _round(view: HostView, goal: float, listed: BoolArray) -> FloatArray:
-    """Move the listed guests towards lo + their share of everything above the minima, until the goal is used up."""
+def _round(view: HostView, goal: float, listed: BoolArray) -> tuple[FloatArray, float]:
+    """Move the listed guests towards lo + their share of everything above the minima; returns what of the goal is left.
+
+    Who has more than that share shrinks in a growing round too; in a shrinking one nobody grows.
+    """
     targets, rest = view.current_kib.copy(), goal
-    way = np.sign(goal)
+    low, high = view.current_kib - STEP_KIB, view.current_kib + STEP_KIB
     while listed.any() and abs(rest) >= 1:
         above = (targets - view.min_kib)[listed].sum() + rest
         desired = view.min_kib + np.floor(above / view.shares[listed].sum() * view.shares)
         desired = np.clip(desired, view.min_kib, view.max_kib)
-        listed = listed & ((desired - view.current_kib) * way > 0)
-        nearest = np.clip(desired, view.current_kib - STEP_KIB, view.current_kib + STEP_KIB)
-        moved = np.where(listed, nearest, targets)
+        listed = listed & (desired != view.current_kib) & ((goal > 0) | (desired < view.current_kib))
+        moved = np.where(listed, np.clip(desired, low, high), targets)
         if np.array_equal(moved, targets):
             break
         rest -= (moved - targets).sum()
         targets = moved
-    return targets
+    return targets, rest

@@ -139,6 +139,19 @@ def test_proxmox_shrinks_the_roomy_when_the_host_is_too_full() -> None:
     assert proxmox([500, 500], [10, 400], 780) == pytest.approx([500, 460.8], abs=0.01)
 
 
+def test_proxmox_shrinks_who_has_more_than_its_part_in_a_growing_round_too() -> None:
+    """The goal is 1050 MiB, and all are roomy."""
+    found = proxmox(
+        [1092, 483, 541, 1453], [397, 261, 216, 583], 1050 + 4096 * 0.2, lo=[229, 451, 395, 390],
+        hi=[1975, 491, 1919, 1672], shares=[1000, 1000, 2000, 2000],
+    )  # fmt: skip
+    assert found == pytest.approx([992, 491, 641, 1441.333], abs=0.001)
+
+
+def test_proxmox_grows_nobody_in_a_shrinking_round() -> None:
+    assert proxmox([900, 300], [600, 200], 619.2) == pytest.approx([800, 300], abs=0.01)
+
+
 def test_proxmox_gives_by_shares_above_the_minimum() -> None:
     expected = [200 + 580.8 / 3, 200 + 580.8 * 2 / 3]
     assert proxmox([300, 500], [10, 10], 1000, shares=[1000, 2000]) == pytest.approx(expected, abs=0.01)
