@@ -11,26 +11,21 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, Pace, Params, Reasons, among_known, changes, mib
+from harness.policies.base import MIB, Allocation, Pace, Reasons, among_known, changes, mib
+from harness.policies.overhead import Overhead, OverheadParams
 from harness.view import FloatArray, HostView
 
 KERNEL_INTERVAL_S = 5.0
 KERNEL_RESERVE = 0.10
 
 
-class SelfBalloonParams(Params):
+class SelfBalloonParams(OverheadParams):
     """Parameters of `self-balloon`."""
 
     variant: Literal["userspace", "kernel"] = Field(
         default="userspace",
         description="userspace: the daemon of 2008, down by a tenth of the way every tick; "
         "kernel: the Linux driver of 2010-2019, down by an eighth every 5 s, 10 % of max_kib added to the goal",
-    )
-    reserve_mib: float = Field(
-        default=0.0,
-        ge=0,
-        le=65536,
-        description="MiB, 0 to 65536: added to committed memory, for what a kernel keeps outside MemTotal; 0 in 2008",
     )
 
 
@@ -41,18 +36,25 @@ class SelfBalloon:
 
     def __init__(self, params: SelfBalloonParams) -> None:
         self.params = params
+        self._overhead = Overhead(params)
+        self.needs = ("committed_kib", *self._overhead.needs)
         self.reset()
 
     def reset(self) -> None:
         """Decide anew at the next view."""
+        self._overhead.reset()
         self._pace = Pace(KERNEL_INTERVAL_S if self.params.variant == "kernel" else 0.0)
 
     def decide(self, view: HostView) -> Allocation:
         """Move every guest towards its goal, whatever the host has."""
-        return among_known(view, lambda known: self._pace.decide(known, self._decide), needs=["committed_kib"], host=())
+        return among_known(view, lambda known: self._pace.decide(known, self._decide), needs=self.needs, host=())
+
+    def wants_kib(self, view: HostView) -> FloatArray:
+        """Committed memory and what a guest needs beside it."""
+        return view.committed_kib + self._overhead.kib(view)
 
     def _decide(self, view: HostView) -> Allocation:
-        goal = view.committed_kib + self.params.reserve_mib * MIB
+        goal = self.wants_kib(view)
         if self.params.variant == "kernel":
             goal += KERNEL_RESERVE * view.max_kib
             targets = np.maximum(_towards(goal, view.current_kib, down=8), kernel_floor_kib(view.max_kib))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.policies.base import MIB, Allocation, Reasons, among_known, mib
+from harness.policies.base import Allocation, Reasons, among_known, mib
 from harness.policies.price import Price, PriceParams
 from harness.policies.self_balloon import SelfBalloon, SelfBalloonParams
 from harness.view import HostView
@@ -44,10 +44,10 @@ class TwoState:
 
     def decide(self, view: HostView) -> Allocation:
         """See which state it is and let its policy decide."""
-        return among_known(view, self._decide, needs=("committed_kib", *self._scarce.needs))
+        return among_known(view, self._decide, needs=tuple(dict.fromkeys((*self._ample.needs, *self._scarce.needs))))
 
     def _decide(self, view: HostView) -> Allocation:
-        wanted = np.maximum(view.committed_kib + self.params.reserve_mib * MIB, view.min_kib).sum()
+        wanted = np.maximum(self._ample.wants_kib(view), view.min_kib).sum()
         pool = view.pool_kib
         self._is_scarce = wanted >= (1 - self.params.hysteresis) * pool if self._is_scarce else wanted > pool
         state, policy = ("scarce", self._scarce) if self._is_scarce else ("ample", self._ample)
