@@ -199,6 +199,32 @@ def test_memtester_counts_only_tests_that_ended_well(driver: Driver) -> None:
     assert driver("memtest").tests_done(said) == 2
 
 
+def test_a_rate_of_few_large_things_is_up_to_the_last_of_them_and_not_to_the_deadline(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memtest, touching = driver("memtest"), driver("touching")
+    said = "echo '  Stuck Address : ok'; sleep 0.5; echo '  Random Value : ok'; printf '  Compare XOR : '; sleep 60"
+    run = touching.Run(2.0)
+    run.start()
+    tester = driver("programs").Program([program(tmp_path, said)], tmp_path / "log")
+    done, ended_s = memtest.followed(run, tester)
+    tester.end()
+    assert done == 2
+    assert 0.5 <= ended_s < 1.9
+
+    kernel_build = driver("kernel_build")
+    monkeypatch.setattr(kernel_build, "ENCLOSED", [])
+    for name, wait_s in (("a", 0), ("b", 0.4), ("c", 60)):
+        compiler = program(tmp_path, f"sleep {wait_s}; printf '\\177ELF' >{name}.o")
+        (tmp_path / f".{name}.o.cmd").write_text(f"cmd_{name}.o := {shutil.copy(compiler, tmp_path / f'cc-{name}')}\n")
+    run = touching.Run(2.0)
+    run.start()
+    ended: list[float] = []
+    assert not kernel_build.compile_all(run, tmp_path, ["a.o", "b.o", "c.o"], 1, tmp_path, ended)
+    assert len(ended) == kernel_build.built(tmp_path, ["a.o", "b.o", "c.o"]) == 2
+    assert ended[-1] < 1.9
+
+
 def test_an_object_counts_only_as_an_elf_file(driver: Driver, tmp_path: Path) -> None:
     kernel_build = driver("kernel_build")
     (tmp_path / "lib").mkdir()
