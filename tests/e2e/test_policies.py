@@ -70,6 +70,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[Scene, ...]]] = {
     "proxmox": ({}, (FULL, ROOMY)),
     "mom": ({}, (FULL, ROOMY)),
     "pressure": ({}, (TIGHT,)),
+    "ballast": ({}, (TIGHT,)),
     "static": ({}, (TIGHT,)),
     "equal": ({}, (TIGHT,)),
 }

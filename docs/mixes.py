@@ -1,0 +1,148 @@
+"""The tables of docs/simulator.md that say what `ballast` reaches: kept from simulated runs, written between markers.
+
+    .venv/bin/python docs/mixes.py --copies FOLDER   # the mixes on other disks and in other periods, to be simulated
+    .venv/bin/python docs/mixes.py RUN…              # keep what these runs reached, then write the page anew
+    .venv/bin/python docs/mixes.py                   # only write the page anew, from what is kept
+
+A RUN is the folder of a whole simulated run of `experiments/e09-….yml`, of `experiments/held-out/….yml`, of
+`e16-ablation`, or of a copy.
+What is kept is `docs/simulated/mixes.csv`, a row a mix, condition and policy: the median over blocks of the geometric
+mean over guests of performance, unconstrained 1; and the least that any guest had of what it had under `static`, over
+all blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs import reached
+from harness.records import RecordsError, write_whole
+from harness.simulator.machine import load_machine
+from reports import summary
+from reports.findings import Findings
+from reports.special.measure import NORMALISED, blocks_of, measure_of
+from reports.study import BOUNDS, ReportError, Study, studies
+
+PROJECT = Path(__file__).parents[1]
+KEPT = Path("docs/simulated/mixes.csv")
+PAGE = Path("docs/simulator.md")
+HELD_OUT = PROJECT / "experiments" / "held-out"
+STATIC = "static"
+CALLED = re.compile(r"(\d+) ([^,)]+)")
+"""What a sweep's name says that its levels are: mix (1 swings, 2 steady)."""
+SLOWER: Mapping[str, float] = {"disks 10 times slower": 10.0, "10 times faster": 0.1}
+PERIODS_S: Mapping[str, float] = {"every 1 s": 1.0, "every 5 s": 5.0, "every 10 s": 10.0}
+"""Conditions of the copies, in the words of the table; the mixes themselves decide every 2 s."""
+RIVALS = (STATIC, "price", "miss-ratio", "dynamic-baseline", "qmemman", "pressure", "ballast", "unconstrained")
+
+
+def copies(folder: Path) -> None:
+    """Write the mixes once for each condition, one block of the strongest policies, as `CONDITION/MIX.yml`."""
+    for path in sorted((PROJECT / "experiments").glob("e09-*.yml")):
+        mix = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "unconstrained" not in mix["policies"]:  # for the lab
+            continue
+        for number, (condition, change) in enumerate({**conditions()}.items()):
+            copy = folder / f"{number}" / path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(
+                f"# {condition}\n" + yaml.safe_dump({**mix, **change, "policies": list(RIVALS), "repetitions": 1}),
+                encoding="utf-8",
+            )
+
+
+def conditions() -> Mapping[str, Mapping[str, Any]]:
+    """Return condition → the keys of an experiment that make it."""
+    machine = load_machine()
+    disks = {
+        told: {
+            "machine": {
+                **{name: getattr(machine, name) * k for name in ("fault_s", "scan_fault_s", "file_fault_s")},
+                **{name: getattr(machine, name) / k for name in ("swap_write_mib_s", "disk_mib_s")},
+            }
+        }
+        for told, k in SLOWER.items()
+    }
+    return {**disks, **{told: {"period_s": period_s} for told, period_s in PERIODS_S.items()}}
+
+
+def keep(paths: Sequence[Path], project: Path = PROJECT) -> None:
+    """Keep what runs reached, in place of what is kept of the same mixes and conditions.
+
+    Raises:
+        ReportError: a run is not simulated, or has no unconstrained trials to hold the others against.
+        RecordsError: a run cannot be read.
+
+    """
+    new = pd.DataFrame([row for path in paths for study in studies([path]) for row in rows(study)])
+    file = project / KEPT
+    file.parent.mkdir(exist_ok=True)
+    old = pd.read_csv(file, keep_default_na=False) if file.exists() else new.iloc[:0]
+    key = ["mix", "condition"]
+    stays = ~old.set_index(key).index.isin(new.set_index(key).index)
+    kept = pd.concat([old[stays], new]).sort_values(["held_out", "mix", "condition"], kind="stable")
+    write_whole(file, kept.to_csv(index=False, float_format="%.4f"))
+
+
+def rows(study: Study) -> Iterator[Mapping[str, object]]:
+    """Yield a row a mix and policy."""
+    if not study.simulated or measure_of(Findings.of(study)) != NORMALISED:
+        raise ReportError(f"{study.name}: not a simulated run with unconstrained trials; ballast simulate makes one")
+    manifest, names = study.runs[0].manifest, dict(CALLED.findall(study.axis))
+    for part in study.parts:
+        level = f"{part.level:g}"
+        called = f"{names.get(level, level)} (`{study.name}` at {level})" if study.levels else f"`{study.name}`"
+        means = blocks_of(part).groupby("label")["geometric_mean"]
+        least = summary.per_block(part.against(STATIC)).groupby("label")["worst_speedup"].min()
+        for label in study.labels:
+            if label in means.groups:
+                yield {
+                    "mix": called, "held_out": (HELD_OUT / f"{study.name}.yml").exists(),
+                    "condition": condition(study), "label": label, "bound": study.policy(label) in BOUNDS,
+                    "geometric_mean": means.median()[label], "least_of_static": least.get(label),
+                    "blocks": int(means.count()[label]), "date": str(manifest["started_utc"])[:10],
+                    "commit": str(manifest["git"]["commit"])[:7],
+                }  # fmt: skip
+
+
+def condition(study: Study) -> str:
+    """Return which of the conditions a run had; empty for a mix as it is in its file."""
+    for told, change in conditions().items():
+        if all(study.experiment(key) == value for key, value in change.items()):
+            return told
+    return ""
+
+
+def main() -> int:
+    """Keep, and write the page; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
+    parser.add_argument("--copies", type=Path, metavar="FOLDER")
+    arguments = parser.parse_args()
+    if arguments.copies:
+        copies(arguments.copies)
+        return 0
+    try:
+        if arguments.runs:
+            keep(arguments.runs)
+    except (ReportError, RecordsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    page = PROJECT / PAGE
+    kept = pd.read_csv(PROJECT / KEPT, keep_default_na=False)
+    page.write_text(reached.rewritten(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

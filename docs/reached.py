@@ -1,0 +1,121 @@
+"""The tables of what `ballast` reaches in mixes of guests, from the rows that docs/mixes.py keeps.
+
+    <!-- mixes -->        the mixes of experiments/, every policy
+    <!-- held-out -->     those on which nothing was tuned
+    <!-- ablation -->     ours without each of its parts
+    <!-- conditions -->   the mixes on other disks and in other periods: the best other policy, then ours
+
+Each ends with a sentence that counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+OURS, STATIC, INFORMED, ORACLE = "ballast", "static", "informed", "oracle"
+NOTHING = "Not simulated yet.\n\n"
+AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
+"""Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
+ABLATION = "e16-ablation"
+MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
+
+
+def rewritten(page: str, kept: pd.DataFrame) -> str:
+    """Return the page with the tables of what is kept."""
+    ablation = kept["mix"].str.contains(ABLATION)
+    here = kept[(kept["condition"] == "") & ~ablation]
+    for marker, table in (
+        ("mixes", _table(here[~here["held_out"]])),
+        ("held-out", _table(here[here["held_out"]])),
+        ("ablation", _ablation(kept[ablation])),
+        ("conditions", _conditions(kept[kept["condition"] != ""])),
+    ):
+        page = re.sub(MARKER.format(marker), lambda _, table=table: table, page, flags=re.DOTALL)
+    return page
+
+
+def best_other(rows: pd.DataFrame) -> tuple[str, float]:
+    """Return the best policy that anybody could run, ours left out, and what it reached."""
+    others = rows[~rows["bound"] & (rows["label"] != OURS)].set_index("label")["geometric_mean"]
+    return str(others.idxmax()), float(others.max())
+
+
+def _table(kept: pd.DataFrame) -> str:
+    if kept.empty:
+        return NOTHING
+    lines = [
+        "| mix | `static` | best other | `ballast` | `informed` | `oracle` | of the gap | least of static |",
+        "|---|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    good = closed = wide = spared = 0
+    for mix, rows in kept.groupby("mix", sort=False):
+        mean = rows.set_index("label")["geometric_mean"]
+        least = float(rows.set_index("label")["least_of_static"][OURS])
+        (other, best), ours, informed = best_other(rows), float(mean[OURS]), float(mean[INFORMED])
+        part = (ours - best) / (informed - best) if informed > best * (1 + GAP) else None
+        good += ours >= best * AS_GOOD
+        spared += least >= LEAST
+        wide += part is not None
+        closed += part is not None and part >= 1 / 2
+        cells = (
+            str(mix), f"{mean[STATIC]:.3f}", f"`{other}` {best:.3f}", _bold(ours, good=ours >= best * AS_GOOD),
+            f"{informed:.3f}", f"{mean[ORACLE]:.3f}", "" if part is None else f"{part:.0%}",
+            _bold(least, good=least >= LEAST, digits=2),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    number = kept["mix"].nunique()
+    said = (
+        f"The best that anybody could run, or within 1 % of it, in {good} of {number}; of {wide} gaps of more than 5 % "
+        f"half or more is closed in {closed}; no guest below {LEAST} of what it has under `static` in {spared}. "
+        f"Bold: not so. {_source(kept)}"
+    )
+    return "\n".join(lines) + f"\n\n{said}\n\n"
+
+
+def _ablation(kept: pd.DataFrame) -> str:
+    if kept.empty:
+        return NOTHING
+    shown = kept[~kept["bound"]].pivot_table(index="label", columns="mix", values="geometric_mean")
+    shown = shown.loc[dict.fromkeys(kept[~kept["bound"]]["label"])]
+    called = [str(mix).partition(" (")[0] for mix in shown]
+    lines = [f"| | {' | '.join(called)} |", f"|---|{'--:|' * len(called)}"]
+    ours = shown.loc[OURS]
+    for label, row in shown.iterrows():
+        cells = (_bold(value, good=value >= ours[mix] * AS_GOOD) for mix, value in row.items())
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\nBold: more than 1 % below `ballast`. {_source(kept)}\n\n"
+
+
+def _conditions(kept: pd.DataFrame) -> str:
+    if kept.empty:
+        return NOTHING
+    named: Sequence[str] = sorted(kept["condition"].unique(), key=lambda told: ("every" in told, len(told), told))
+    lines = [f"| mix | {' | '.join(named)} |", f"|---|{'--:|' * len(named)}"]
+    counts = dict.fromkeys(named, 0)
+    for mix, rows in kept.groupby("mix", sort=False):
+        cells = [str(mix)]
+        for told in named:
+            there = rows[rows["condition"] == told]
+            if there.empty:
+                cells.append("")
+                continue
+            (_, best), ours = best_other(there), float(there.set_index("label")["geometric_mean"][OURS])
+            counts[told] += ours < best * AS_GOOD
+            cells.append(f"{best:.3f}, {_bold(ours, good=ours >= best * AS_GOOD)}")
+        lines.append(f"| {' | '.join(cells)} |")
+    behind = ", ".join(f"{count} ({told})" for told, count in counts.items())
+    said = f"Bold: more than 1 % behind. Of {kept['mix'].nunique()} that is: {behind}. {_source(kept)}"
+    return "\n".join(lines) + f"\n\n{said}\n\n"
+
+
+def _source(kept: pd.DataFrame) -> str:
+    blocks = " or ".join(str(count) for count in sorted(kept["blocks"].unique()))
+    commits = ", ".join(sorted(kept["commit"].astype(str).unique()))
+    return f"Blocks: {blocks}; {' and '.join(sorted(kept['date'].unique()))}, commit {commits}."
+
+
+def _bold(value: float, *, good: bool, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if good else f"**{value:.{digits}f}**"

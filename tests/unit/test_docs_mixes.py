@@ -1,0 +1,92 @@
+"""What docs/simulator.md says that `ballast` reaches is what runs reached, and counted right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from docs import mixes, reached
+from harness.experiment.files import load_experiment
+from harness.simulator import runner
+from harness.simulator.machine import load_machine
+from reports.study import ReportError
+from tests.unit import synthetic_run
+
+PAGE = "<!-- mixes -->\nold\n<!-- /mixes -->\n<!-- held-out -->\n<!-- /held-out -->\n"
+MIX = """name: e09-small
+claim: somebody gains
+pool_mib: 700
+reserve_mib: 64
+guests:
+  - {name: g1, workload: mono, with: {low_mib: 60, high_mib: 260, rate_mib_s: 15},
+     min_mib: 140, initial_mib: 300, max_mib: 600}
+  - {name: g2, workload: idle, min_mib: 140, initial_mib: 300, max_mib: 600}
+policies: [static, pressure, ballast, unconstrained, informed, oracle]
+repetitions: 1
+duration_s: 40
+period_s: 2
+"""
+
+
+def row(mix: str, label: str, mean: float, *, bound: bool = False, least: float = 1.0) -> dict[str, object]:
+    return {
+        "mix": mix, "held_out": False, "condition": "", "label": label, "bound": bound, "geometric_mean": mean,
+        "least_of_static": least, "blocks": 6, "date": "2026-11-27", "commit": "0123456",
+    }  # fmt: skip
+
+
+def test_the_page_has_what_is_kept() -> None:
+    page = (mixes.PROJECT / mixes.PAGE).read_text(encoding="utf-8")
+    kept = pd.read_csv(mixes.PROJECT / mixes.KEPT, keep_default_na=False)
+    assert reached.rewritten(page, kept) == page, "write it anew with: .venv/bin/python docs/mixes.py"
+
+
+def test_losing_is_counted_and_shown_as_openly_as_winning() -> None:
+    ahead = [row("a", "static", 0.4), row("a", "mom", 0.6), row("a", "ballast", 0.9, least=0.98),
+             row("a", "informed", 0.8, bound=True), row("a", "oracle", 0.95, bound=True)]  # fmt: skip
+    behind = [row("b", "static", 0.4), row("b", "mom", 0.6), row("b", "ballast", 0.5, least=0.7),
+              row("b", "informed", 0.8, bound=True), row("b", "oracle", 0.95, bound=True)]  # fmt: skip
+    page = reached.rewritten(PAGE, pd.DataFrame(ahead + behind))
+    assert "| a | 0.400 | `mom` 0.600 | 0.900 | 0.800 | 0.950 | 150% | 0.98 |" in page
+    assert "| b | 0.400 | `mom` 0.600 | **0.500** | 0.800 | 0.950 | -50% | **0.70** |" in page
+    assert "within 1 % of it, in 1 of 2; of 2 gaps of more than 5 % half or more is closed in 1; no guest below" in page
+    assert "\nold\n" not in page
+
+
+@pytest.fixture(name="folder", scope="module")
+def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated run of a small mix."""
+    folder = tmp_path_factory.mktemp("mixes")
+    (folder / "e09-small.yml").write_text(MIX)
+    experiment = load_experiment(folder / "e09-small.yml")
+    done = runner.simulate(experiment, folder / "runs", load_machine(), runner.one_by_one, lambda *_: None)
+    return done.folder
+
+
+def test_a_run_is_kept_once_and_takes_the_place_of_the_last(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for _ in range(2):
+        mixes.keep([folder], tmp_path)
+    kept = pd.read_csv(tmp_path / mixes.KEPT, keep_default_na=False)
+    assert list(kept["label"]) == ["static", "pressure", "ballast", "informed", "oracle"]
+    assert kept.loc[kept["label"] == "static", "least_of_static"].item() == 1
+    assert set(kept["condition"]) == {""}
+
+
+def test_what_was_measured_or_has_no_unconstrained_trials_is_refused(tmp_path: Path) -> None:
+    run = synthetic_run.write_run(tmp_path / "run").path
+    with pytest.raises(ReportError, match="unconstrained"):
+        mixes.keep([run], tmp_path)
+
+
+def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
+    mixes.copies(tmp_path)
+    found = {path.parent.name: load_experiment(path) for path in tmp_path.glob("*/e09-bursts.yml")}
+    assert len(found) == len(mixes.conditions()) == 5
+    assert {experiment.period_s for experiment in found.values()} == {1.0, 2.0, 5.0, 10.0}
+    slow = yaml.safe_load((tmp_path / "0" / "e09-bursts.yml").read_text())["machine"]
+    assert slow["fault_s"] == pytest.approx(10 * load_machine().fault_s)
+    assert not list(tmp_path.glob("*/e09-on-xen.yml")), "it is for the lab"
