@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.policies import names, params_of
-from harness.records import BEYOND, LARGEST, SMALLEST, Run, is_again, read_run
+from harness.records import BEYOND, LARGEST, SMALLEST, Run, chosen, is_again, read_run
 from reports import statistics
 
 _FREE = (
@@ -265,16 +264,8 @@ def _kind(run: Run) -> tuple[str, str, str]:
 
 def _setup(run: Run) -> str:
     setup = {key: value for key, value in run.manifest["experiment"].items() if key not in _FREE}
-    setup["policies"] = [_chosen(policy) for policy in setup.get("policies") or ()]
+    setup["policies"] = [chosen(policy) for policy in setup.get("policies") or ()]
     return json.dumps(setup, sort_keys=True)
-
-
-def _chosen(policy: object) -> object:
-    """A policy without what it does by default: a run is not another one because there is a new thing to choose."""
-    if not isinstance(policy, Mapping) or policy.get("name") not in names():
-        return policy
-    defaults = params_of(str(policy["name"])).model_fields
-    return {key: value for key, value in policy.items() if key not in defaults or value != defaults[key].default}
 
 
 def _numbered(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:

@@ -5,6 +5,7 @@ the run's files, crash safe; `read_run` gives them back as frames.
 """
 
 from harness.records.again import again, is_again, without_again
+from harness.records.chosen import chosen
 from harness.records.columns import (
     BEYOND,
     EVENT_COLUMNS,
@@ -52,6 +53,7 @@ __all__ = [
     "TrialWriter",
     "again",
     "choosing",
+    "chosen",
     "decision_record",
     "held",
     "is_again",
