@@ -131,9 +131,17 @@ def report(
 
 @app.command()
 def needs(experiment: Annotated[str, typer.Argument(help="name or path of the experiment")]) -> None:
-    """Print as JSON what each guest's workload needs to be installed and prepared; the playbook asks for this."""
+    """Print as JSON what each guest's workload needs, and how large it is to be; the playbook asks for this."""
     wanted = load_experiment(experiment)
-    print(json.dumps({guest: asdict(need) for guest, need in needed(wanted, library_of(wanted)).items()}))
+    sizes = {
+        guest.name: {
+            "min_mib": guest.min_mib, "initial_mib": guest.initial_mib, "max_mib": guest.max_mib, "type": guest.type,
+        }
+        for guest in wanted.envelope().guests
+    }  # fmt: skip
+    print(
+        json.dumps({guest: asdict(need) | sizes[guest] for guest, need in needed(wanted, library_of(wanted)).items()})
+    )
 
 
 def located(

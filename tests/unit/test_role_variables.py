@@ -14,11 +14,11 @@ import yaml
 
 PROJECT = Path(__file__).parents[2]
 ROLE = PROJECT / "roles" / "xen_host"
-TELL = "{{ dict(guests=xen_host_guests, of_nobody=xen_host_of_nobody) }}"
+TELL = "{{ dict(guests=xen_host_guests, of_nobody=xen_host_of_nobody, disks=xen_host_imaged) }}"
 GUESTS: dict[str, dict[str, Any]] = {
-    "g1": {"xen_host": "alpha", "xen_guest_domain": {"name": "g1"}},
+    "g1": {"xen_host": "alpha", "xen_guest_image": {"type": "pvh", "address": "192.0.2.21/24"}},
     "g2": {"xen_host": "beta", "xen_guest_domain": {"name": "g2"}},
-    "g3": {"xen_host": "alpha", "xen_guest_domain": {"name": "Windows 10"}},
+    "g3": {"xen_host": "alpha", "xen_domain": "Windows 10", "xen_guest_image": {}},
     "g4": {"xen_host": "beta"},
     "g5": {"xen_guest_domain": {"name": "g5"}},
 }
@@ -42,6 +42,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
             "mode": "0600",
         },
     }
+    sizes = {"g1": {"min_mib": 160, "initial_mib": 352, "max_mib": 800, "type": "pv"}}
     play = {
         "hosts": "xen_hosts", "gather_facts": False, "tasks": [task], "vars": {"tell": TELL},
         "vars_files": [str(ROLE / "defaults" / "main.yml"), str(ROLE / "vars" / "main.yml")],
@@ -50,7 +51,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
     program = Path(sys.executable).with_name("ansible-playbook")
     environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
-    command = [program, "-i", "inventory.yml", "play.yml"]
+    command = [program, "-i", "inventory.yml", "-e", json.dumps({"xen_host_sizes": sizes}), "play.yml"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("alpha", "beta")}
@@ -63,3 +64,15 @@ def test_each_host_starts_its_own_guests(told: dict[str, dict[str, Any]]) -> Non
 
 def test_a_guest_of_which_nobody_says_whose_it_is_is_named(told: dict[str, dict[str, Any]]) -> None:
     assert [said["of_nobody"] for said in told.values()] == [["g5"], ["g5"]]
+
+
+def test_a_guest_from_an_image_has_the_experiments_memory_and_swap_for_all_that_can_be_taken(
+    told: dict[str, dict[str, Any]],
+) -> None:
+    first, second = told["alpha"]["disks"]
+    assert (first["domain"]["memory_mib"], first["domain"]["max_mib"], first["domain"]["type"]) == (352, 800, "pvh")
+    assert first["disk"]["swap_mib"] == 640
+    assert first["disk"]["address"] == "192.0.2.21/24"
+    assert second["domain"]["disks"] == ["/var/lib/ballast/disks/g3/root", "/var/lib/ballast/disks/g3/swap"]
+    assert second["domain"]["mac"].startswith("00:16:3e:")
+    assert second["domain"]["mac"] != first["domain"]["mac"]

@@ -1,0 +1,167 @@
+"""A plain Debian server in QEMU: a disk with GRUB, systemd, SSH and nothing of Xen, such as an installer leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import yaml
+
+from harness.lab.image import cache_root, locked
+from harness.lab.qemu import SVM_CPU
+
+HERE = Path(__file__).parent
+SUITE = "bookworm"
+PACKAGES = (
+    "linux-image-amd64", "grub-pc", "systemd-sysv", "udev", "dbus", "openssh-server", "python3", "iproute2",
+    "ca-certificates", "procps", "kmod", "e2fsprogs", "util-linux",
+)  # fmt: skip
+DISK_MIB, MEMORY_MIB = 10_000, 3072
+ADDRESSES = {"xen1": "10.0.2.15", "g1": "10.0.2.21", "g2": "10.0.2.22"}
+"""Of QEMU's own network: the first is what its DHCP gives."""
+BOOT_S = 1200.0
+GRUB = """\
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=1
+GRUB_DISTRIBUTOR=Debian
+GRUB_CMDLINE_LINUX_DEFAULT="quiet"
+GRUB_CMDLINE_LINUX="console=ttyS0 mitigations=off"
+GRUB_CMDLINE_XEN="console=com1 com1=115200,8n1 spec-ctrl=eager-fpu xpti=false"
+GRUB_CMDLINE_LINUX_XEN_REPLACE="console=hvc0 mitigations=off tsc=unstable"
+GRUB_DISABLE_OS_PROBER=true
+"""
+"""As its administrator may have written it; what stands for Xen is what emulation needs (harness/lab/qemu.py)."""
+
+
+def disk(network: str) -> Path:
+    """Return the folder of the disk whose network is configured by networkd or ifupdown; it is built where need be."""
+    packages = [*PACKAGES, *(["ifupdown", "isc-dhcp-client"] if network == "ifupdown" else [])]
+    said = "\n".join([SUITE, network, *packages, GRUB, (HERE / "customize-disk").read_text()])
+    finished = cache_root() / "plain" / hashlib.sha256(said.encode()).hexdigest()[:12]
+    with locked(finished.parent):
+        if not finished.exists():
+            part = finished.with_suffix(".part")
+            subprocess.run(["rm", "-rf", part], check=True)
+            _build(part, network, packages)
+            part.rename(finished)
+    return finished
+
+
+def _build(part: Path, network: str, packages: list[str]) -> None:
+    (part / "rootfs" / "etc" / "default").mkdir(parents=True)
+    (part / "rootfs" / "etc" / "default" / "grub").write_text(GRUB)
+    for name in ("id", "host_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", part / name], check=True)
+    (part / "size").write_text(str(DISK_MIB))
+    (part / "network").write_text(network)
+    carried = [
+        *(str(part / name) for name in ("rootfs", "id.pub", "host_key", "size", "network")),
+        HERE / "customize-disk",
+    ]
+    hooks = [
+        shlex.join(["copy-in", *map(str, carried), "/disk"]),
+        'sh "$1/disk/customize-disk" "$1"',
+        shlex.join(["download", "/disk/out/disk.qcow2", str(part / "disk.qcow2")]),
+    ]
+    subprocess.run(
+        [
+            "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
+            '--setup-hook=mkdir -p "$1/disk/out"', *(f"--customize-hook={hook}" for hook in hooks),
+            "--format=null", SUITE, "-",
+        ],
+        check=True,
+        env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+    )  # fmt: skip
+
+
+@contextmanager
+def running(made: Path, folder: Path) -> Iterator[Path]:
+    """Boot it from a copy that writes into `folder`; returns the inventory there, once SSH answers."""
+    ports = {name: _free_port() for name in ADDRESSES}
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-{ADDRESSES[name]}:22" for name, port in ports.items())
+    overlay = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        made / "disk.qcow2",
+        "-F",
+        "qcow2",
+        folder / "disk.qcow2",
+    ]
+    subprocess.run(overlay, check=True)
+    argv = [
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", SVM_CPU, "-smp", "2",
+        "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-vga", "none", "-serial", "file:console.log",
+        "-drive", "file=disk.qcow2,if=virtio,format=qcow2,cache=unsafe",
+        "-device", "virtio-net-pci,netdev=n0,romfile=", "-netdev", f"user,id=n0{forwards}",
+    ]  # fmt: skip
+    with (folder / "qemu.log").open("w") as log, subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log) as qemu:
+        try:
+            _wait(ports["xen1"], qemu)
+            yield _inventory(made, folder, ports)
+        finally:
+            qemu.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                qemu.wait(20)
+            qemu.kill()
+
+
+def _inventory(made: Path, folder: Path, ports: dict[str, int]) -> Path:
+    known = folder / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{ports['xen1']} {(made / 'host_key.pub').read_text()}")
+    guest = {"gateway": "10.0.2.2", "disk_mib": 2200}
+    tree = {
+        "all": {
+            "vars": {
+                "lab_enabled": False, "ballast_known_hosts": str(known), "ansible_host": "127.0.0.1",
+                "ansible_user": "root", "ansible_ssh_private_key_file": str(made / "id"),
+                "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o IdentitiesOnly=yes",
+                "ansible_python_interpreter": "/usr/bin/python3",
+            },
+            "hosts": {"localhost": {
+                "ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            }},
+            "children": {
+                "xen_hosts": {"hosts": {"xen1": {
+                    "ansible_port": ports["xen1"], "xen_host_dom0_memory_mib": 1024, "xen_host_dom0_vcpus": 1,
+                    "xen_host_bridge": "xenbr0", "xen_host_bridge_change": True, "xen_host_bridge_undo_s": 600,
+                    "xen_host_reboot": True, "xen_host_reboot_timeout_s": int(BOOT_S),
+                }}},
+                "xen_guests": {"hosts": {
+                    name: {"ansible_port": ports[name], "xen_guest_image": {
+                        **guest, "type": kind, "address": f"{ADDRESSES[name]}/24",
+                    }}
+                    for name, kind in (("g1", "pvh"), ("g2", "pv"))
+                }},
+            },
+        },
+    }  # fmt: skip
+    path = folder / "inventory.yml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _wait(port: int, qemu: subprocess.Popen[bytes]) -> None:
+    """Until SSH says who it is: QEMU itself accepts every connection."""
+    until_s = time.monotonic() + BOOT_S
+    while time.monotonic() < until_s and qemu.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as connection:
+            if connection.recv(4) == b"SSH-":
+                return
+        time.sleep(2)
+    raise TimeoutError(f"the plain machine did not answer within {BOOT_S:.0f} s; see console.log")
