@@ -24,6 +24,14 @@ GUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+def play_it(folder: Path, variables: dict[str, Any]) -> None:
+    program = Path(sys.executable).with_name("ansible-playbook")
+    environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    command = [program, "-i", "inventory.yml", "-e", json.dumps(variables), "play.yml"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What the role makes of an inventory with two hosts, by the host."""
@@ -49,11 +57,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     (folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    program = Path(sys.executable).with_name("ansible-playbook")
-    environment = os.environ | {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
-    command = [program, "-i", "inventory.yml", "-e", json.dumps({"xen_host_sizes": sizes}), "play.yml"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    play_it(folder, {"xen_host_sizes": sizes})
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("alpha", "beta")}
 
 
@@ -76,3 +80,24 @@ def test_a_guest_from_an_image_has_the_experiments_memory_and_swap_for_all_that_
     assert second["domain"]["disks"] == ["/var/lib/ballast/disks/g3/root", "/var/lib/ballast/disks/g3/swap"]
     assert second["domain"]["mac"].startswith("00:16:3e:")
     assert second["domain"]["mac"] != first["domain"]["mac"]
+
+
+def test_what_packages_were_brought_is_remembered_a_line_each_and_added_to(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "packages").write_text("libyajl2\n")
+    variables = {
+        "xen_host_before": {"stdout_lines": ["there python3", "there iproute2", "auto iproute2", "auto python3"]},
+        "xen_host_after": {"stdout_lines": ["there python3", "there iproute2", "there xen-a", "there xen-b",
+                                            "auto python3", "auto xen-b"]},
+        "xen_host_state_dir": str(state),
+    }  # fmt: skip
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"xen_hosts": {"hosts": {"alpha": host}}}))
+    task = {"name": "Remember", "ansible.builtin.include_tasks": str(ROLE / "tasks" / "brought.yml")}
+    play = {"hosts": "xen_hosts", "gather_facts": False, "tasks": [task]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    play_it(tmp_path, variables)
+    assert (state / "packages").read_text() == "libyajl2\nxen-a\nxen-b\n"
+    assert (state / "auto").read_text() == "iproute2\n"
+    assert sorted(path.name for path in state.iterdir()) == ["auto", "packages"]
