@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "roles" / "xen_host" / "files" / "images.py"
 GUEST = {
-    "hostname": "g1", "release": "bookworm", "disk_mib": 64, "swap_mib": 32, "mirrors": [],
+    "name": "g1", "hostname": "g1", "release": "bookworm", "disk_mib": 64, "swap_mib": 32, "mirrors": [],
     "authorized_keys": ["ssh-ed25519 AAAA me"], "address": "", "gateway": "",
 }  # fmt: skip
 
@@ -27,6 +27,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "image", lambda *_: True)
     monkeypatch.setattr(module, "fill", lambda *_: None)
+    monkeypatch.setattr(module, "runs", lambda _: False)
     return module
 
 
@@ -59,6 +60,13 @@ def test_a_disk_that_was_being_made_is_made_anew(
     monkeypatch.setattr(images, "fill", lambda *_: None)
     assert len(have(images, tmp_path)) == 3
     assert sorted(path.name for path in (tmp_path / "disks" / "g1").iterdir()) == ["root", "swap"]
+
+
+def test_a_guest_that_runs_from_other_disks_gets_none(
+    images: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "runs", lambda _: True)
+    assert have(images, tmp_path) == []
 
 
 def test_a_volume_is_named_after_guest_and_use(images: ModuleType, tmp_path: Path) -> None:
