@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.records import stored, write_whole
-from reports import agreement, check, content, crate, html, pdf, style, tables
+from reports import agreement, check, content, crate, fonts, html, style, tables, typeset
 from reports.document import Document, Picture, Table, write_figures
 from reports.findings import Findings, together
 from reports.special import asked
@@ -48,6 +48,8 @@ def build(
             say(f"{run.path / name} is damaged: {why}")
     specials = [asked(one) for one in found]
     document = content.document(found, specials)
+    if lacking := fonts.missing(typeset.texts(document)):
+        say(f"no font here has {lacking}, which figures and PDF lack; install {fonts.PACKAGE}, then report again")
     frames = tables_of(found, specials)
     with stored(folder), style.applied():
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,9 +58,9 @@ def build(
         for block in document.blocks:
             if isinstance(block, Table):
                 tables.write_latex(block, folder / "tables")
-        write_figures(document, folder / "figures")
-        html.write(document, folder / "report.html")
-        pdf.write(document, folder / "report.pdf")
+        figures = write_figures(document, folder / "figures")
+        html.write(document, figures, folder / "report.html")
+        typeset.write(document, folder / "report.pdf")
         crate.write([run for one in found for run in one.study.runs], document, folder)
         _forget(folder, document, frames)
     return folder / "report.pdf"

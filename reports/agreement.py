@@ -89,7 +89,7 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
         grid = container.subplots(len(guests), len(labels), sharex=True, sharey="row", squeeze=False)
         for column, label in enumerate(labels):
             trials = [study.samples(place, label) for study, place in places]
-            grid[0, column].set_title(style.shortened(label, 84 // len(labels)))
+            grid[0, column].set_title(style.shortened(label, 76 // len(labels)))
             grid[-1, column].set_xlabel("time in the trial, s")
             for axes, guest in zip(grid[:, column], guests, strict=True):
                 for rows, (tint, dashes) in zip(trials, looks, strict=True):

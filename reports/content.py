@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reports import agreement, answers, figures, lab, printed, repeatability, sweep, timeline, words
-from reports.document import Block, Document, Heading, Listing, Paragraph
+from reports.document import Block, Contents, Document, Heading, Listing, Paragraph
 from reports.findings import Findings
 from reports.special.verdict import Special
 from reports.study import Study
@@ -40,9 +40,8 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     if len(found) > 1:
         blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True), printed.overview(found)]
         for one, mine in zip(found, specials, strict=True):
-            said = [f"Verdict: {text}" for text in answers.verdicts(one, mine)]
-            said += [f"{lead.rstrip('.')}: {text}" for lead, text in answers.outcomes(one)]
-            blocks.append(Paragraph(lead=f"{one.study.title}.", text=" ".join(said)))
+            blocks.append(Paragraph(lead=f"{one.study.title}.", text=" ".join(answers.verdicts(one, mine))))
+        blocks.append(Contents(title="Contents"))
     for real, simulated in agreement.pairs(found):
         blocks += agreement.section(real, simulated)
     for one, mine in zip(found, specials, strict=True):
@@ -50,7 +49,7 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     blocks.append(Heading(text="Manifest" if len(runs) == 1 else "Manifests", level=1))
     for run in runs:
         blocks += [Heading(text=str(run.manifest["run"])), Listing(lines=list(_manifest(run.manifest)))]
-    return Document(title=title, subtitle=subtitle, blocks=blocks)
+    return Document(title=title, subtitle=subtitle, blocks=blocks, started_utc=started[-1])
 
 
 def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtitle: str) -> Iterator[Block]:
@@ -75,32 +74,33 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
         yield printed.shadow(found)
     yield Heading(text="Failed trials")
     yield printed.failure(found) if len(found.failures) else Paragraph(text="No trial failed.")
-    yield Heading(text="Raw rows")
+    yield Heading(text="How to read it, and the raw rows")
+    yield Paragraph(text=_METHOD, quiet=True)
     yield Paragraph(text=_raw(study))
 
 
 def _first_page(found: Findings, specials: Sequence[Special]) -> Iterator[Block]:
-    """What, on what, who won, who lost, and how well that machine repeats."""
+    """The claim and what became of it, who is where, the figure that matters; then on what, and how it repeats."""
     study = found.study
     if claim := study.experiment("claim"):
         yield Paragraph(lead="Claim.", text=f"{str(claim).rstrip('.')}.")
         for text in answers.verdicts(found, specials):
             yield Paragraph(lead="Verdict.", text=text)
+    if len(found.overall) and found.overall["n"].gt(0).any():
+        table = printed.overall(found)
+        # The figure of a sweep says it at a glance, its table takes a page; of one level it is the other way round.
+        yield from (sweep.picture(found), table) if found.swept else (table, figures.overall(study))
+    for lead, text in answers.outcomes(found):
+        yield Paragraph(lead=lead, text=text)
     yield Paragraph(lead="What was compared.", text=answers.compared(study))
     yield Paragraph(lead="On what.", text=answers.ground(study))
     if about := lab.line(study):
         yield Paragraph(lead="The lab.", text=about)
-    for lead, text in answers.outcomes(found):
-        yield Paragraph(lead=lead, text=text)
 
 
 def _comparison(found: Findings) -> Iterator[Block]:
-    """Each policy against the baseline, over all guests and guest by guest, and the baseline against itself."""
+    """Each policy against what was possible and guest by guest, and the baseline against itself."""
     study = found.study
-    if len(found.overall) and found.overall["n"].gt(0).any():
-        yield sweep.picture(found) if found.swept else figures.overall(study)
-        yield printed.overall(found)
-        yield Paragraph(text=_METHOD, quiet=True)
     if len(found.performance):
         yield Heading(text="Of what was possible")
         yield printed.performance(found)

@@ -43,15 +43,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A figure, drawn anew wherever it is shown; `name` is that of its files in figures/."""
+    """A figure; `name` is that of its files in figures/."""
 
     name: str
     caption: str
     draw: Callable[[Container], None]
     height_in: float
+    chart: Callable[[], object] | None = None
+    """Traces, layout and settings of the same as a chart to hover over, for a browser; None where there is none."""
 
     def figure(self) -> Figure:
-        """Return the figure on its own."""
+        """Return the figure on its own, laid out."""
         figure = Figure(figsize=(style.TEXT_WIDTH_IN, self.height_in), layout="constrained")
         self.draw(figure)
         return figure
@@ -64,7 +66,15 @@ class Listing:
     lines: Sequence[str]
 
 
-Block = Heading | Paragraph | Table | Picture | Listing
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Where what stands: headings down to a level, with links."""
+
+    title: str
+    depth: int = 1
+
+
+Block = Heading | Paragraph | Table | Picture | Listing | Contents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +84,20 @@ class Document:
     title: str
     subtitle: str
     blocks: Sequence[Block]
+    language: str = "en"
+    started_utc: str = ""
+    """When the last of its runs was begun, which is what the document is dated by: ISO 8601."""
 
 
-def write_figures(document: Document, folder: Path) -> None:
-    """Write every figure as a vector PDF and as a PNG."""
+def write_figures(document: Document, folder: Path) -> dict[str, str]:
+    """Write every figure as a vector PDF and as a PNG; returns name → the same as SVG. Each is drawn once."""
     folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
     for block in document.blocks:
         if isinstance(block, Picture):
+            figure = block.figure()
             for kind in ("pdf", "png"):
-                style.save(block.figure(), folder / block.name, kind)
+                style.save(figure, folder / block.name, kind)
+                figure.set_layout_engine("none")  # it is laid out now
+            drawn[block.name] = style.svg(figure)
+    return drawn

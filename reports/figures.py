@@ -170,7 +170,7 @@ def _blocks(container: Container, study: Study, panels: Sequence[Panel], wide: i
         strip.across(axes, band, "y", limits)
         axes.axhline(1, color=style.QUIET, linewidth=0.8)
         _panel(axes, study, rows, places, limits)
-        axes.set_title(style.shortened(title, 84 // wide), loc="left")
+        axes.set_title(style.shortened(title, 76 // wide), loc="left")
         axes.set_ylim(limits)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()

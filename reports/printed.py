@@ -61,6 +61,7 @@ def overall(found: Findings) -> Table:
     """Return who gained over all guests, level by level where something is varied."""
     bounds = set(found.study.labels) - set(found.study.contestants)
     gap = "gap_pp" in found.overall and bool(found.overall["gap_n"].gt(0).any())
+    ranked = found.overall.sort_values(["level", "speedup"], ascending=[True, False], kind="stable")
     rows = [
         [
             row["label"], words.middle(row["speedup"], row["low"], row["high"]),
@@ -69,17 +70,17 @@ def overall(found: Findings) -> Table:
             words.interval(row["worst_low"], row["worst_high"]), words.number(row["jain"]),
             *([words.points(row["gap_pp"])] if gap else []), f"{row['failed_trials']} of {row['trials']}",
         ]
-        for row in records(found.overall)
+        for row in records(ranked)
     ]  # fmt: skip
     head = ["policy", "speed-up", "95 % interval", "n", "p", "verdict", "worst guest", "its interval", "Jain"]
     head += [*(["gap to oracle, pp"] if gap else []), "failed"]
     return by_level(
         found,
-        found.overall,
+        ranked,
         Table(
             name=f"overall{figures.suffix(found.study)}",
             caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}): "
-            f"median over blocks, exact 95 % interval, blocks{_differing(found.overall)}, and p "
+            f"median over blocks, best first, exact 95 % interval, blocks{_differing(found.overall)}, and p "
             f"{_adjusted(found.overall)}.",
             head=head,
             rows=rows,

@@ -74,7 +74,7 @@ def _draw(container: Container, rows: pd.DataFrame, orders: Sequence[int], names
     end = max(rows["trial_s"].max(), 1.0)
     for column, order in enumerate(orders):
         trial = rows[rows["order"] == order]
-        grid[0, column].set_title(style.shortened(str(trial["label"].iloc[0]), 84 // len(orders)))
+        grid[0, column].set_title(style.shortened(str(trial["label"].iloc[0]), 76 // len(orders)))
         for axes, name in zip(grid[:, column], names, strict=True):
             _guest(axes, trial[trial["guest"] == name])
             axes.set(xlim=(0, end), ylim=(0, 1.08 * tops[name]))

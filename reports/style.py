@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from reports import fonts
 
 PAGE_IN = (8.27, 11.69)
 """A4, upright."""
@@ -40,7 +43,6 @@ SETTINGS: Any = {
     "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "figure.dpi": 100,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
     "font.size": 8,
     "grid.color": "#e3e6e8",
     "grid.linewidth": 0.5,
@@ -75,8 +77,8 @@ def applied() -> Iterator[None]:
     """Use this style, and only it, within the block."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
-        # A name in a script that the font lacks is drawn as boxes in the PDF; the HTML and the tables have it whole.
+        mpl.rcParams.update(SETTINGS | {"font.family": fonts.families()})
+        # What no font here has is said once for the whole report (`fonts.missing`), not glyph by glyph.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
@@ -115,6 +117,13 @@ def states(found: Sequence[str]) -> dict[str, tuple[str, str]]:
 def save(figure: Figure, path: Path, kind: str) -> None:
     """Write a figure as `pdf`, `png` or `svg` without anything that changes from day to day."""
     figure.savefig(path.with_name(f"{path.name}.{kind}"), format=kind, metadata=dict(METADATA[kind]))
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as SVG without anything that changes from day to day."""
+    image = io.StringIO()
+    figure.savefig(image, format="svg", metadata=dict(METADATA["svg"]))
+    return image.getvalue()
 
 
 def shortened(text: str, most: int) -> str:

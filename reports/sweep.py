@@ -54,7 +54,7 @@ def picture(found: Findings) -> Picture:
                     line(axes, mine, names, look | ({"alpha": 0.45} if faint else {}), limits)
             axes.set_ylim(limits)
             axes.set_title(title, loc="left")
-            level_axis(axes, study.levels, study.axis)
+            level_axis(axes, study.levels, style.shortened(study.axis, 42))  # the caption has all of it
         grid[0].set_ylabel(f"speed-up over {study.baseline}")
         handles, labels = grid[0].get_legend_handles_labels()
         shown = [style.shortened(label, 28) for label in labels]

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports import style, summary
+from reports import hover, style, summary
 from reports.document import Container, Picture
 from reports.figures import suffix
 from reports.study import Study
@@ -55,7 +55,8 @@ def timelines(study: Study) -> list[Picture]:
                 draw=lambda container, labels=labels, names=names: _draw(  # type: ignore[misc]
                     container, study, place, labels, names, trials
                 ),
-                height_in=0.95 + 1.08 * len(names),
+                height_in=0.95 + 0.85 * len(names),
+                chart=lambda labels=labels, names=names: hover.chart(study, labels, names, trials),  # type: ignore[misc]
             )
         )
     return pictures
@@ -81,7 +82,7 @@ def _draw(
     failed = failed[failed["place"] == place]
     for column, label in enumerate(labels):
         rows = trials[label]
-        grid[0, column].set_title(style.shortened(label, 84 // len(labels)))
+        grid[0, column].set_title(style.shortened(label, 76 // len(labels)))
         for axes, name in zip(grid[:, column], names, strict=False):
             top = max(tops.values()) if shared else tops[name]
             _guest(axes, rows[rows["guest"] == name])

@@ -19,8 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import reports
 from harness.records import RecordsError, TrialRow, TrialWriter
-from reports import content, pdf, shadows, style, summary, tables, timeline, words
-from reports.document import Document, Paragraph, Picture, Table
+from reports import content, fonts, html, shadows, style, summary, tables, timeline, typeset, words
+from reports.document import Contents, Document, Heading, Paragraph, Picture, Table
 from reports.findings import Findings
 from reports.special import asked
 from reports.study import ReportError, Study, studies
@@ -260,7 +260,7 @@ def test_shadows_are_reported_by_how_far_they_lay_from_the_acting_policy(tmp_pat
 
 def test_a_run_without_shadows_has_no_section_about_them(run: Path, built: Path) -> None:
     assert not (built / "tables" / "shadows.csv").exists()
-    assert "shadow" not in (built / "report.html").read_text()
+    assert "shadow" not in page_of(built)
 
 
 def test_runs_with_and_without_shadows_are_one_study_since_a_shadow_changes_nothing(tmp_path: Path) -> None:
@@ -270,20 +270,26 @@ def test_runs_with_and_without_shadows_are_one_study_since_a_shadow_changes_noth
     assert set(shadows.distances(study)["ticks"]) == {4}
 
 
+def page_of(folder: Path) -> str:
+    """The page in HTML, without the library that draws its charts."""
+    return re.sub(r"(?s)<script>/\*\*\n\* plotly.*?</script>", "", (folder / "report.html").read_text())
+
+
 HOSTILE = {"static": (1.0, 1.0), "<script>alert(1)</script>": (1.1, 1.0), r"50% $x^2$ \input{a} & b_c": (1.2, 1.0)}
 
 
 def test_names_are_data_in_html_latex_and_pdf(tmp_path: Path) -> None:
     folder = reports.build([synthetic.write_run(tmp_path / "run", blocks=1, gains=HOSTILE).path]).parent
-    page = (folder / "report.html").read_text()
-    assert "<script" not in page
+    page = page_of(folder)
+    assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
     latex = next((folder / "tables").glob("speedup-*.tex")).read_text()
     assert r"50\% \$x\textasciicircum{}2\$ \textbackslash{}input\{a\} \& b\_c" in latex
 
 
 def test_the_html_needs_nothing_from_outside(built: Path) -> None:
-    page = (built / "report.html").read_text()
+    page = page_of(built)
+    assert len(page) < 2_000_000
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert sources
     assert all(source.startswith(("data:", "#")) for source in sources)
@@ -368,22 +374,66 @@ def test_a_table_in_latex_has_as_many_columns_in_every_row(built: Path) -> None:
 @pytest.mark.parametrize(
     "gains", [synthetic.GAINS, HOSTILE | {f"policy with a rather long name {n}": (1.0, 1.0) for n in range(9)}]
 )
-def test_no_text_on_any_page_overlaps_another_or_leaves_the_page(
-    tmp_path: Path, gains: Mapping[str, tuple[float, float]]
-) -> None:
+def test_no_title_label_or_legend_leaves_its_figure(tmp_path: Path, gains: Mapping[str, tuple[float, float]]) -> None:
     document = written(tmp_path / "run", gains, blocks=2, fails=lambda block, _: "g1" if block == 1 else "")
     with style.applied():
-        for page in pdf.Pages(document).figures:
-            renderer = FigureCanvasAgg(page).get_renderer()
-            boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in page.texts]
-            for text, box in boxes:
-                assert page.bbox.x0 < box.x0, text
-                assert box.x1 < page.bbox.x1, text
-                assert page.bbox.y0 < box.y0, text
-            for (first, one), (second, other) in combinations(boxes, 2):
-                across = min(one.x1, other.x1) - max(one.x0, other.x0)
-                down = min(one.y1, other.y1) - max(one.y0, other.y0)
-                assert across <= 1 or down <= 3, f"{first!r} overlaps {second!r}"
+        for block in document.blocks:
+            if isinstance(block, Picture):
+                figure = block.figure()
+                renderer = FigureCanvasAgg(figure).get_renderer()
+                figure.draw(renderer)
+                parts = [*figure.legends, *(legend for axes in figure.axes if (legend := axes.get_legend()))]
+                parts += [
+                    part
+                    for axes in figure.axes
+                    for part in (axes.title, axes.xaxis.label, axes.yaxis.label)
+                    if part.get_text()
+                    if part.get_text()
+                ]
+                for box in (part.get_window_extent(renderer) for part in parts):
+                    assert figure.bbox.x0 - 1 <= box.x0, block.name
+                    assert box.x1 <= figure.bbox.x1 + 1, block.name
+                    assert figure.bbox.y0 - 1 <= box.y0, block.name
+                    assert box.y1 <= figure.bbox.y1 + 1, block.name
+
+
+def test_a_table_wider_and_longer_than_a_page_is_set_all_the_same(tmp_path: Path) -> None:
+    head = [f"column_with_a_long_name_{n}" for n in range(14)]
+    table = Table(name="wide", caption="W", head=head, rows=[["touched_mib_per_s (higher)"] * 14] * 90, aligns="l" * 14)
+    document = Document(title="T", subtitle="", blocks=[Contents(title="Contents"), Heading(text="H", level=1), table])
+    for name in ("a.pdf", "b.pdf"):
+        typeset.write(document, tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+    assert b"/Count 5/Kids" in (tmp_path / "a.pdf").read_bytes(), "pages"
+
+
+def test_characters_that_no_font_here_has_are_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fonts.missing(["two-state 1.2\N{MULTIPLICATION SIGN}", "εταλ"]) == ""
+    monkeypatch.setattr(fonts, "other", lambda: None)
+    assert fonts.missing(["价格", "static"]) == "价格"
+    path = synthetic.write_run(tmp_path / "run", blocks=1, gains={"static": (1, 1), "价格": (1.3, 1.3)}).path
+    told: list[str] = []
+    reports.build([path], say=told.append)
+    assert told == [
+        "no font here has 价格, which figures and PDF lack; install fonts-droid-fallback, then report again"
+    ]
+    assert "fonts-droid-fallback" in (Path(__file__).parents[2] / "scripts" / "packages.txt").read_text()
+
+
+def test_a_timeline_to_hover_over_has_what_the_samples_have(run: Path) -> None:
+    study = study_of(run)
+    (picture, *_) = timeline.timelines(study)
+    assert picture.chart is not None
+    traces, layout, _ = picture.chart()  # type: ignore[misc]
+    rows = study.samples(summary.representative(study), "static").query("guest == 'g1'")
+    allocated = next(trace for trace in traces if trace["name"] == "allocated")
+    np.testing.assert_allclose(allocated["y"], rows["current_kib"] / 1024, atol=0.05)
+    assert allocated["x"] == pytest.approx(rows["trial_s"].tolist())
+    assert len(traces) == 3 * 3 * 3, "lines, guests, policies"
+    assert {shape["name"] for shape in layout["shapes"]} <= {"ample", "scarce"}
+    assert html.inline({"a": "</script>"}) == '{"a":"\\u003c/script>"}'
 
 
 def test_a_median_has_the_digits_of_its_interval() -> None:
