@@ -10,14 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from harness.records import stored, write_whole
-from reports import agreement, check, content, crate, fonts, html, style, tables, typeset
+from reports import agreement, check, content, crate, fonts, html, language, style, tables, typeset
 from reports.document import Document, Picture, Table, write_figures
 from reports.findings import Findings, together
+from reports.language import LanguageError
 from reports.special import asked
 from reports.special.verdict import Special
 from reports.study import ReportError, studies
 
-__all__ = ["ReportError", "build", "compare", "place", "tables_of"]
+__all__ = ["LanguageError", "ReportError", "build", "compare", "place", "tables_of"]
 
 WRITTEN = ".report-files"
 """Lists what a report wrote into its folder, so that the next one can take away what it does not write any more."""
@@ -28,18 +29,26 @@ def build(
     baseline: str | None = None,
     out: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
+    speaking: str = language.ENGLISH,
 ) -> Path:
     """Write report.pdf, report.html, tables/ and figures/ of one or more runs; returns the path of the PDF.
 
     `out` is the folder of the run unless given; of several runs, one of their own (`place`). `baseline` is the label,
     or the policy, that the others are compared with; None: the one that the experiment names, or `static`. The same
-    runs give the same bytes. `say` is told of each run that is damaged.
+    runs give the same bytes. `say` is told of each run that is damaged. `speaking` is the language of what is written
+    for people; names of files, columns and macros are the same in every one.
 
     Raises:
         ReportError: nothing to report, or a baseline that no run has.
+        LanguageError: there is no catalogue of that language.
         RecordsError: a run cannot be read, or the report not be written.
 
     """
+    with language.applied(speaking):
+        return _build(run_paths, baseline, out, say)
+
+
+def _build(run_paths: Sequence[Path], baseline: str | None, out: Path | None, say: Callable[[str], None]) -> Path:
     paths = [Path(path) for path in run_paths]
     found = together([Findings.of(study) for study in studies(paths, baseline)])
     folder = Path(out) if out is not None else place(paths)

@@ -13,6 +13,7 @@ from scipy import stats
 from reports import bounds, figures, statistics, style, summary, words
 from reports.document import Block, Container, Heading, Paragraph, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.study import Study
 from reports.summary import records
 
@@ -33,8 +34,8 @@ def pairs(found: Sequence[Findings]) -> Iterator[tuple[Findings, Findings]]:
 def section(real: Findings, simulated: Findings) -> Iterator[Block]:
     """Yield the section of one experiment."""
     table, ranks = errors(real, simulated), ranking(real, simulated)
-    yield Heading(text=f"Simulated against measured: {real.study.name}", level=1)
-    yield Paragraph(lead="Verdict.", text=_verdict(table, ranks))
+    yield Heading(text=phrase("Simulated against measured: {}", real.study.name), level=1)
+    yield Paragraph(lead=phrase("Verdict."), text=_verdict(table, ranks))
     yield from curves(real.study, simulated.study)
     yield _errors(real, table)
     yield _ranking(real, ranks)
@@ -90,7 +91,7 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
         for column, label in enumerate(labels):
             trials = [study.samples(place, label) for study, place in places]
             grid[0, column].set_title(style.shortened(label, 76 // len(labels)))
-            grid[-1, column].set_xlabel("time in the trial, s")
+            grid[-1, column].set_xlabel(phrase("time in the trial, s"))
             for axes, guest in zip(grid[:, column], guests, strict=True):
                 for rows, (tint, dashes) in zip(trials, looks, strict=True):
                     mine = rows[rows["guest"] == guest]
@@ -103,18 +104,24 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
         for axes in grid.flat:  # once all is drawn: a limit that is set keeps what its neighbours share
             axes.set_ylim(bottom=0)
             axes.set_xlim(left=0)
-        names = ("measured on Xen", "simulated")
+        names = phrases("measured on Xen", "simulated")
         handles = [Line2D([], [], color=c, linestyle=d, label=n) for (c, d), n in zip(looks, names, strict=True)]
         container.legend(handles=handles, loc="outside upper center", ncols=2)
 
     left_out = len(real.labels) - len(labels), len(real.guests) - len(guests)
     more = (
-        f" Left out: {left_out[0]} policies and {left_out[1]} guests." if any(count > 0 for count in left_out) else ""
+        phrase(" Left out: {} policies and {} guests.", left_out[0], left_out[1])
+        if any(count > 0 for count in left_out)
+        else ""
     )
     yield Picture(
         name=f"agreement{figures.suffix(real)}",
-        caption="Memory of every guest over time under each policy, measured and simulated, in the block nearest to "
-        f"its own medians{words.at_level(first.level)}.{more}",
+        caption=phrase(
+            "Memory of every guest over time under each policy, measured and simulated, in the block "
+            "nearest to its own medians{}.{}",
+            words.at_level(first.level),
+            more,
+        ),
         draw=draw,
         height_in=0.8 + 1.15 * len(guests),
     )
@@ -139,14 +146,23 @@ def _performance(study: Study, normal: bool) -> pd.DataFrame:
 def _verdict(table: pd.DataFrame, ranks: pd.DataFrame) -> str:
     known = table["error_pc"].dropna().abs()
     if not len(known):
-        return "Cannot be judged: no guest has a value on both backends under the same policy."
+        return phrase("Cannot be judged: no guest has a value on both backends under the same policy.")
     tau = agreement(ranks)
-    order = "only one policy has values on both" if np.isnan(tau) else f"Kendall's tau of the orders is {tau:.2f}"
+    order = (
+        phrase("only one policy has values on both")
+        if np.isnan(tau)
+        else phrase("Kendall's tau of the orders is {:.2f}", tau)
+    )
     worst = table[table["error_pc"].abs() == known.max()].iloc[0]
-    return (
-        f"The simulator is off by {known.median():.1f} % in the median and {known.max():.1f} % at most "
-        f"({worst['guest']} under {worst['label']}{words.at_level(worst['level'])}); {order} (1: the same order, -1: "
-        "reversed)."
+    return phrase(
+        "The simulator is off by {:.1f} % in the median and {:.1f} % at most ({} under {}{}); {} (1: "
+        "the same order, -1: reversed).",
+        known.median(),
+        known.max(),
+        worst["guest"],
+        worst["label"],
+        words.at_level(worst["level"]),
+        order,
     )
 
 
@@ -159,22 +175,19 @@ def _errors(real: Findings, table: pd.DataFrame) -> Table:
             error = f"{row['error_pc']:+.1f} %" if where == "simulated" and not np.isnan(row["error_pc"]) else ""
             rows.append(
                 ([f"{row['level']:g}"] if real.swept else [])
-                + [row["label"], row["guest"], where, words.number(row[f"performance_{where}"]), about]
+                + [row["label"], row["guest"], phrase(where), words.number(row[f"performance_{where}"]), about]
                 + [str(int(count)) if count == count else "0", error]
             )
-    head = (["level"] if real.swept else []) + [
-        "policy",
-        "guest",
-        "backend",
-        "performance",
-        "95 % interval",
-        "n",
-        "error",
-    ]
+    head = (phrases("level") if real.swept else []) + phrases(
+        "policy", "guest", "backend", "performance", "95 % interval", "n", "error"
+    )
     return Table(
         name=f"agreement{figures.suffix(real.study)}",
-        caption="Performance of every guest, measured and simulated (share of what unconstrained memory gives where "
-        "that ran on both, else speed-up over the baseline), median over blocks, and by how much the simulator is off.",
+        caption=phrase(
+            "Performance of every guest, measured and simulated (share of what unconstrained memory "
+            "gives where that ran on both, else speed-up over the baseline), median over blocks, and by "
+            "how much the simulator is off."
+        ),
         head=head,
         rows=rows,
         aligns=("r" if real.swept else "") + "lllrrrr",
@@ -185,13 +198,13 @@ def _ranking(real: Findings, ranks: pd.DataFrame) -> Table:
     frame = ranks.sort_values(["level", "where", "rank"], kind="stable")
     rows = [
         ([f"{row['level']:g}"] if real.swept else [])
-        + [row["where"], words.number(row["rank"]), row["label"], words.number(row["geometric_mean"])]
+        + [phrase(row["where"]), f"{row['rank']:g}", row["label"], words.number(row["geometric_mean"])]
         for row in records(frame)
     ]
     return Table(
         name=f"ranking{figures.suffix(real.study)}",
-        caption="The policies in the order of their geometric mean over the guests, on each backend.",
-        head=(["level"] if real.swept else []) + ["backend", "rank", "policy", "geometric mean"],
+        caption=phrase("The policies in the order of their geometric mean over the guests, on each backend."),
+        head=(phrases("level") if real.swept else []) + phrases("backend", "rank", "policy", "geometric mean"),
         rows=rows,
         aligns=("r" if real.swept else "") + "lrlr",
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from reports import bounds, claims, noise, repeatability, sweep, words
 from reports.findings import Findings
+from reports.language import joined, phrase
 from reports.special.verdict import Claim, Special
 from reports.statistics import ENOUGH, blocks_needed
 from reports.study import Study
@@ -17,7 +18,7 @@ def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
     """Yield what the rows say of the claim, by just that by which the experiment says that it is judged."""
     study = found.study
     if study.simulated and (why := study.experiment("only_measured")):
-        yield f"{Claim.OPEN}: this is simulated, and {str(why).rstrip('.')}."
+        yield phrase("{}: this is simulated, and {}.", phrase(Claim.OPEN), str(why).rstrip("."))
         return
     yield from (special.verdict for special in specials)
     limit, entries = study.experiment("loses_at_most"), study.experiment("judged_by") or ()
@@ -26,7 +27,9 @@ def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
         if limit:
             yield claims.verdict(found, claims.loses_at_most(study, limit))
     if not (specials or limit or entries):
-        yield f"{Claim.OPEN}: the experiment does not say by which rows its claim is judged. {_counted(found)}".rstrip()
+        yield phrase(
+            "{}: the experiment does not say by which rows its claim is judged. {}", phrase(Claim.OPEN), _counted(found)
+        ).rstrip()
 
 
 def _counted(found: Findings) -> str:
@@ -38,10 +41,12 @@ def _counted(found: Findings) -> str:
         else []
     )
     if not any(verdict not in words.NO_RESULT for verdict in said):
-        return f"No comparison has the {words.COUNTS[ENOUGH]} blocks that a result needs."
+        return phrase("No comparison has the {} blocks that a result needs.", phrase(words.COUNTS[ENOUGH]))
     better, worse = said.count(Verdict.BETTER), said.count(Verdict.WORSE)
-    of = f"{better} of {words.counted(len(said), 'comparison')}"
-    return f"Over all guests {of} with {found.study.baseline} is better and {worse} worse."
+    asked = words.counted(len(said), "comparison")
+    return phrase(
+        "Over all guests {} of {} with {} is better and {} worse.", better, asked, found.study.baseline, worse
+    )
 
 
 def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
@@ -50,20 +55,23 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
     if base is None:
         labels = words.listed(study.labels)
         named = not (study.experiment("figures") and not study.experiment("baseline"))
-        remedy = f" No trial ran under the baseline; name another one, of {labels}." if named else ""
-        yield "Who won.", f"Nothing is compared.{remedy}"
+        remedy = phrase(" No trial ran under the baseline; name another one, of {}.", labels) if named else ""
+        yield phrase("Who won."), phrase("Nothing is compared.{}", remedy)
     elif not len(found.overall) or not found.overall["n"].gt(0).any():
-        yield "Who won.", f"Nothing can be said: no block has a value under {base} and under another policy."
+        yield (
+            phrase("Who won."),
+            phrase("Nothing can be said: no block has a value under {} and under another policy.", base),
+        )
     elif found.swept:
         yield from sweep.outcomes(found)
     else:
-        yield "Who won.", won(found)
-        yield "Who lost.", lost(found)
+        yield phrase("Who won."), won(found)
+        yield phrase("Who lost."), lost(found)
     if text := _family(found):
-        yield "How sure.", text
+        yield phrase("How sure."), text
     yield from bounds.sentences(found.performance, found.gaps, study)
-    yield "What failed.", failed(found)
-    yield "Repeatability.", repeatability.sentence(found)
+    yield phrase("What failed."), failed(found)
+    yield phrase("Repeatability."), repeatability.sentence(found)
 
 
 def failed(found: Findings) -> str:
@@ -72,10 +80,10 @@ def failed(found: Findings) -> str:
     trials = sum(len(rows.drop_duplicates(["place", "label"])) for rows in (study.trials, study.again))
     each = found.failures.drop_duplicates(["place", "label"])["label"].value_counts()
     if not len(each):
-        return f"None of {words.counted(trials, 'trial')}."
+        return phrase("None of {}.", words.counted(trials, "trial"))
     parts = [f"{label} {each[label]}" for label in (*study.labels, *sorted(set(study.again["label"]))) if label in each]
-    text = f"{each.sum()} of {words.counted(trials, 'trial')}: {words.listed(parts)}."
-    return f"{text} A failed trial has no speed-up and lowers no median: read the two together."
+    text = phrase("{} of {}: {}.", each.sum(), words.counted(trials, "trial"), words.listed(parts))
+    return phrase("{} A failed trial has no speed-up and lowers no median: read the two together.", text)
 
 
 def won(found: Findings) -> str:
@@ -85,22 +93,22 @@ def won(found: Findings) -> str:
     base = found.study.baseline
     parts = []
     for kind, say in (
-        (Verdict.BETTER, f"Better than {base}"),
-        (Verdict.NOISE, f"No difference beyond what {noise.repeated(found.study)} shows against itself"),
-        (Verdict.CHANCE, "Different if asked alone, yet not among all comparisons"),
-        (Verdict.OPEN, f"No difference from {base} shown"),
-        (Verdict.OBSERVATION, "Observed only, in too few blocks for a result"),
-        (Verdict.HELD, "Never decided, for it lacked what it needs, so what ran was no policy"),
+        (Verdict.BETTER, phrase("Better than {}", base)),
+        (Verdict.NOISE, phrase("No difference beyond what {} shows against itself", noise.repeated(found.study))),
+        (Verdict.CHANCE, phrase("Different if asked alone, yet not among all comparisons")),
+        (Verdict.OPEN, phrase("No difference from {} shown", base)),
+        (Verdict.OBSERVATION, phrase("Observed only, in too few blocks for a result")),
+        (Verdict.HELD, phrase("Never decided, for it lacked what it needs, so what ran was no policy")),
     ):
         if mine := [f"{row['label']} {words.estimate(row)}" for verdict, row in rows if verdict == kind]:
-            parts.append(f"{say}: {words.listed(mine)}.")
+            parts.append(phrase("{}: {}.", say, words.listed(mine)))
     if missing := [row["label"] for verdict, row in rows if verdict == Verdict.NOTHING]:
-        parts.append(f"No whole block to judge by: {words.listed(missing)}.")
+        parts.append(phrase("No whole block to judge by: {}.", words.listed(missing)))
     if not any(verdict == Verdict.BETTER for verdict, _ in rows):
-        parts.insert(0, "No policy is shown to be better.")
+        parts.insert(0, phrase("No policy is shown to be better."))
     guests = int(found.overall["guests"].max())
-    over = f"Geometric mean over {words.counted(guests, 'guest')}" if guests > 1 else "One guest"
-    return f"{over}, median over blocks. {' '.join(parts)}"
+    over = phrase("Geometric mean over {}", words.counted(guests, "guest")) if guests > 1 else phrase("One guest")
+    return phrase("{}, median over blocks. {}", over, joined(parts))
 
 
 def lost(found: Findings) -> str:
@@ -110,16 +118,23 @@ def lost(found: Findings) -> str:
     heads = records(guests[guests["headline"]].sort_values("speedup"))
     losers = records(every.sort_values("speedup"))
     behind = [f"{row['label']} {words.estimate(row)}" for row in losers if words.verdict(row) == Verdict.WORSE]
-    overall = f"Over all guests worse than {found.study.baseline}: {words.listed(behind)}. " if behind else ""
+    overall = (
+        phrase("Over all guests worse than {}: {}. ", found.study.baseline, words.listed(behind)) if behind else ""
+    )
     worse = [row for row in heads if words.verdict(row) == Verdict.WORSE]
     seen = [row for row in heads if words.verdict(row) == Verdict.OBSERVATION and row["speedup"] < 1 / words.band(row)]
-    parts = [f"{row['guest']} ({row['workload']}) under {row['label']} {words.estimate(row)}" for row in worse]
-    text = overall + (f"Guests: {words.some(parts)}." if parts else "No single guest is shown to be worse.")
+    parts = [
+        phrase("{} ({}) under {} {}", row["guest"], row["workload"], row["label"], words.estimate(row)) for row in worse
+    ]
+    text = overall + (
+        phrase("Guests: {}.", words.some(parts)) if parts else phrase("No single guest is shown to be worse.")
+    )
     if seen:
         about = [
-            f"{row['guest']} ({row['workload']}) under {row['label']} {words.times(row['speedup'])}" for row in seen
+            phrase("{} ({}) under {} {}", row["guest"], row["workload"], row["label"], words.times(row["speedup"]))
+            for row in seen
         ]
-        text += f" Observed below 1 in too few blocks for a result: {words.some(about)}."
+        text += phrase(" Observed below 1 in too few blocks for a result: {}.", words.some(about))
     return text
 
 
@@ -131,27 +146,35 @@ def _family(found: Findings) -> str:
     count, fewest = int(frame["comparisons"].max()), int(frame["observations"].min())
     same = frame[(frame["observations"] < frame["n"]) & frame["label"].isin(found.study.contestants)]
     needed = blocks_needed(count)
-    text = "Intervals are exact at 95 %, whatever the distribution."
+    text = phrase("Intervals are exact at 95 %, whatever the distribution.")
     if count > 1:
-        text += f" The verdicts hold for all {count} comparisons over all guests of this report together (Holm)."
+        text += phrase(
+            " The verdicts hold for all {} comparisons over all guests of this report together (Holm).", count
+        )
     if fewest < needed:
-        text += f" To show a difference takes {needed} blocks that differ at least."
+        text += phrase(" To show a difference takes {} blocks that differ at least.", needed)
     if len(same):
         names = words.some(list(dict.fromkeys(f"{row['label']}" for row in records(same))))
-        text += f" Simulated blocks that gave the same ratio are one observation: so with {names}."
+        text += phrase(" Simulated blocks that gave the same ratio are one observation: so with {}.", names)
     return text
 
 
 def compared(study: Study) -> str:
     """Say which policies ran, against which, and in how many blocks."""
-    count = f"{len(study.labels)} {'policy' if len(study.labels) == 1 else 'policies'}"
-    at = f" Varied: {study.axis}, {len(study.levels)} levels; a block is one of them." if study.levels else ""
-    base = f"; every other one is compared with {study.baseline}" if study.baseline and study.rivals else ""
+    count = words.counted(len(study.labels), "policy", "policies")
+    at = (
+        phrase(" Varied: {}, {} levels; a block is one of them.", study.axis, len(study.levels)) if study.levels else ""
+    )
+    base = phrase("; every other one is compared with {}", study.baseline) if study.baseline and study.rivals else ""
     ran = study.trials.groupby("place")["label"].nunique()
     whole = int((ran == len(study.labels)).sum())
-    every = "each with every policy once" if whole == len(ran) else f"of which {whole} have every policy"
-    every += f", and with {noise.repeated(study)} a second time" if len(study.again) else ""
-    return f"{count}: {words.listed(study.labels)}{base}. {words.counted(len(ran), 'block')}, {every}.{at}"
+    every = (
+        phrase("each with every policy once") if whole == len(ran) else phrase("of which {} have every policy", whole)
+    )
+    every += phrase(", and with {} a second time", noise.repeated(study)) if len(study.again) else ""
+    return phrase(
+        "{}: {}{}. {}, {}.{}", count, words.listed(study.labels), base, words.counted(len(ran), "block"), every, at
+    )
 
 
 def ground(study: Study) -> str:
@@ -162,30 +185,32 @@ def ground(study: Study) -> str:
         str(part)
         for part in (
             host.get("cpu"),
-            host.get("cores") and f"{host['cores']} cores",
+            host.get("cores") and phrase("{} cores", host["cores"]),
             host.get("memory_kib") and f"{host['memory_kib'] / 2**20:.1f} GiB",
             host.get("kernel") and f"Linux {host['kernel']}",
         )
         if part
     )
     if study.backend == "xen":
-        accelerator = f" in QEMU ({xen['accelerator']})" if xen.get("accelerator") else ""
-        version = xen.get("version", "(version unknown)")
-        where = f"Measured on Xen {version}{accelerator}; controller: {machine or 'unknown'}."
+        accelerator = phrase(" in QEMU ({})", xen["accelerator"]) if xen.get("accelerator") else ""
+        version = xen.get("version", phrase("(version unknown)"))
+        where = phrase("Measured on Xen {}{}; controller: {}.", version, accelerator, machine or phrase("unknown"))
     else:
-        where = f"Computed by the {study.backend}, not measured on a machine."
+        where = phrase("Computed by the {}, not measured on a machine.", phrase(study.backend))
     pool, period = _pool(study), study.experiment("period_s")
     guests = [f"{guest} ({study.workload(guest)})" for guest in study.guests[:12]]
-    more = f" and {len(study.guests) - 12} more" if len(study.guests) > 12 else ""
-    shared = f" sharing {pool} MiB" if pool else ""
-    pace = f", one decision every {period} s" if period else ""
-    return f"{where} {_guests(study)}{shared}{pace}: {', '.join(guests)}{more}."
+    more = phrase(" and {} more", len(study.guests) - 12) if len(study.guests) > 12 else ""
+    shared = phrase(" sharing {} MiB", pool) if pool else ""
+    pace = phrase(", one decision every {} s", period) if period else ""
+    return phrase("{} {}{}{}: {}{}.", where, _guests(study), shared, pace, words.comma().join(guests), more)
 
 
 def _guests(study: Study) -> str:
     """How many guests take part at once: where levels have different ones, from the fewest to the most."""
     counts = sorted({len(part.guests) for part in study.parts})
-    return words.counted(counts[0], "guest") if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} guests"
+    return (
+        words.counted(counts[0], "guest") if len(counts) == 1 else phrase("{:,} to {:,} guests", counts[0], counts[-1])
+    )
 
 
 def _pool(study: Study) -> str:
@@ -195,4 +220,4 @@ def _pool(study: Study) -> str:
         return ""
     levels = (study.experiment("sweep") or {}).get("levels") or ()
     pools = sorted({level.get("pool_mib") or pool for level in levels} or {pool})
-    return f"{pools[0]:,}" if len(pools) == 1 else f"{pools[0]:,} to {pools[-1]:,}"
+    return f"{pools[0]:,}" if len(pools) == 1 else phrase("{:,} to {:,}", pools[0], pools[-1])

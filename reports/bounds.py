@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports import statistics, summary, words
+from reports.language import phrase
 from reports.study import INFORMED, ORACLE, UNCONSTRAINED, Study
 
 _TESTS = ["wilcoxon_p", "rank_biserial", "undecided"]
@@ -93,9 +94,12 @@ def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Ite
         rivals = performance[performance["label"].isin(study.contestants)]
         parts = [_reached(str(label), rows) for label, rows in rivals.groupby("label", sort=False)]
         yield (
-            "Of what was possible.",
-            "Share of the performance with unconstrained memory that is reached (geometric mean over guests, median "
-            f"over blocks): {words.listed(parts)}.",
+            phrase("Of what was possible."),
+            phrase(
+                "Share of the performance with unconstrained memory that is reached (geometric mean over "
+                "guests, median over blocks): {}.",
+                words.listed(parts),
+            ),
         )
     causal = study.bound(INFORMED)
     if causal is not None and len(performance):
@@ -104,32 +108,38 @@ def sentences(performance: pd.DataFrame, gap: pd.DataFrame, study: Study) -> Ite
         both["performance"] /= both["performance_causal"].where(both["performance_causal"] > 0)
         parts = [_reached(str(label), rows) for label, rows in both.groupby("label", sort=False)]
         yield (
-            "Of what was possible without knowing the future.",
-            f"Share of the performance under {causal} that is reached: {words.listed(parts)}.",
+            phrase("Of what was possible without knowing the future."),
+            phrase("Share of the performance under {} that is reached: {}.", causal, words.listed(parts)),
         )
     rows = summary.records(gap)
     if beaten := [row for row in rows if beats(row)]:
         parts = [f"{row['label']}{words.at_level(row['level'])}" for row in beaten]
         yield (
-            "DEFECT.",
-            f"The oracle is beaten beyond noise by {words.listed(parts)}. Nobody can be better than the bound, so the "
-            "oracle or the simulator is wrong, and gaps to it mean nothing until it is mended.",
+            phrase("DEFECT."),
+            phrase(
+                "The oracle is beaten beyond noise by {}. Nobody can be better than the bound, so the oracle "
+                "or the simulator is wrong, and gaps to it mean nothing until it is mended.",
+                words.listed(parts),
+            ),
         )
     elif len(gap):
         known = [row for row in rows if row["gap_pp"] >= 0]
         less = [row for row in rows if row["gap_pp"] < -NOISE_PP and row["work_gap_pp"] > 0]
         close = min(known, key=lambda row: row["gap_pp"], default=None)
-        text = "No policy beats the oracle beyond noise."
+        text = phrase("No policy beats the oracle beyond noise.")
         if close is not None:
             at = words.at_level(close["level"])
-            text += f" Closest is {close['label']}{at}: {close['gap_pp']:+.2f} percentage points of time lost."
+            text += phrase(
+                " Closest is {}{}: {:+.2f} percentage points of time lost.", close["label"], at, close["gap_pp"]
+            )
         if less:
             parts = list(dict.fromkeys(f"{row['label']}{words.at_level(row['level'])}" for row in less))
-            text += (
-                f" Less time is stalled than under it, and less work done, with {words.listed(parts)}: the oracle "
-                "minimises work not done, and lets a guest wait where that gets more done."
+            text += phrase(
+                " Less time is stalled than under it, and less work done, with {}: the oracle minimises work "
+                "not done, and lets a guest wait where that gets more done.",
+                words.listed(parts),
             )
-        yield "The bound.", text
+        yield phrase("The bound."), text
 
 
 def beats(row: dict[str, Any]) -> bool:
@@ -145,5 +155,5 @@ def _reached(label: str, rows: pd.DataFrame) -> str:
     least, most = rows["performance"].min(), rows["performance"].max()
     if np.isnan(least):
         return f"{label} {words.DASH}"
-    span = words.percent(most) if len(rows) == 1 else f"{words.percent(least)} to {words.percent(most)}"
+    span = words.percent(most) if len(rows) == 1 else phrase("{} to {}", words.percent(least), words.percent(most))
     return f"{label} {span}"

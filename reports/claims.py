@@ -18,6 +18,7 @@ import numpy as np
 
 from reports import noise, statistics, summary, words
 from reports.findings import Findings
+from reports.language import joined, phrase
 from reports.special.verdict import judged
 from reports.statistics import ALPHA, Estimate, FloatArray
 from reports.study import Study
@@ -29,9 +30,9 @@ EACH = "each"
 class Says(Enum):
     """What a comparison says of a claim."""
 
-    SHOWN = "shown by"
-    REFUTED = "refuted by"
-    OPEN = "left open by"
+    SHOWN = "shown by {}"
+    REFUTED = "refuted by {}"
+    OPEN = "left open by {}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,24 +76,37 @@ def wanted(study: Study, said: Mapping[str, Any]) -> Wanted:
     labels = [label for label in study.contestants if label not in over] if every else list(chosen)
     guests = [EACH] if said.get("guests") == EACH else list(said.get("guests") or []) or None
     least, most = float(said.get("at_least", 1.0)), float(said.get("at_most") or math.inf)
-    who = "every guest" if guests == [EACH] else words.listed(guests) if guests else "all guests together"
-    under = ("any one policy" if chosen == "any" else "every other policy") if every else words.listed(labels)
-    much = f"{'' if math.isfinite(most) else 'at least '}{least:g}{f' to {most:g}' if math.isfinite(most) else ''}"
-    did = "better" if least == 1 and math.isinf(most) else f"{much} times as well"
-    at = f" at {words.listed([f'{level:g}' for level in said['levels']])}" if said.get("levels") else ""
+    who = (
+        phrase("every guest") if guests == [EACH] else words.listed(guests) if guests else phrase("all guests together")
+    )
+    under = (
+        (phrase("any one policy") if chosen == "any" else phrase("every other policy"))
+        if every
+        else words.listed(labels)
+    )
+    at = phrase(" at {}", words.listed([f"{level:g}" for level in said["levels"]])) if said.get("levels") else ""
     return Wanted(
-        text=f"that {who} did {did} under {under}{at} {'than' if did == 'better' else 'as'} under {words.listed(over)}",
+        text=_claim(least, most, who, f"{under}{at}", words.listed(over)),
         policies=labels, any_of=chosen == "any", over=over, guests=guests, levels=said.get("levels") or None,
         least=least, most=most,
     )  # fmt: skip
 
 
+def _claim(least: float, most: float, who: str, under: str, over: str) -> str:
+    """Say what is claimed of a ratio from `least` to `most`."""
+    if math.isfinite(most):
+        return phrase("that {} did {:g} to {:g} times as well under {} as under {}", who, least, most, under, over)
+    if least == 1:
+        return phrase("that {} did better under {} than under {}", who, under, over)
+    return phrase("that {} did at least {:g} times as well under {} as under {}", who, least, under, over)
+
+
 def loses_at_most(study: Study, limit: Mapping[str, Any]) -> Wanted:
     """Return what `loses_at_most` of an experiment, `{percent, guests}`, asks for: an interval must show it."""
     base = str(study.baseline)
-    who = words.listed(limit["guests"]) or "every guest"
+    who = words.listed(limit["guests"]) or phrase("every guest")
     return Wanted(
-        text=f"that {who} lost at most {limit['percent']:g} % against {base}",
+        text=phrase("that {} lost at most {:g} % against {}", who, limit["percent"], base),
         policies=[label for label in study.contestants if label != base],
         over=[base], guests=list(limit["guests"]) or [EACH], least=1 - limit["percent"] / 100,
     )  # fmt: skip
@@ -102,16 +116,16 @@ def verdict(found: Findings, wanted: Wanted) -> str:
     """Judge a claim: supported, not supported, or not to be judged from these rows; a sentence with the reasons."""
     every = list(comparisons(found, wanted))
     if not every:
-        return f"{judged(None)}: {wanted.text}; no trial tells."
+        return phrase("{}: {}; no trial tells.", phrase(judged(None)), wanted.text)
     said = judgements(every, any_of=wanted.any_of)
     holds = fate([(one.label, says) for one, says in zip(every, said, strict=True)], any_of=wanted.any_of)
     parts = []
     for kind in (Says.REFUTED, Says.SHOWN, Says.OPEN):
         if mine := [_told(one) for one, says in zip(every, said, strict=True) if says is kind]:
-            parts.append(f"{kind.value} {words.some(mine)}")
-    text = f"{judged(holds)}: {wanted.text} is {'; '.join(parts)}."
+            parts.append(phrase(kind.value, words.some(mine)))
+    text = phrase("{}: {} is {}.", phrase(judged(holds)), wanted.text, words.semicolon().join(parts))
     if holds is None:
-        text += f" {_needed(wanted, every)}"
+        text = joined([text, _needed(wanted, every)])
     return text
 
 
@@ -150,8 +164,9 @@ def comparisons(found: Findings, wanted: Wanted) -> Iterator[Comparison]:
             for label in wanted.policies:
                 if label != over and label in part.labels:
                     for who, band, ratios in _ratios(against, label, wanted.guests):
-                        name = f"{who + ' under ' if who else ''}{label}{words.at_level(part.level)}"
-                        name += f" over {over}" if len(wanted.over) > 1 else ""
+                        name = phrase("{} under {}", who, label) if who else label
+                        name += words.at_level(part.level)
+                        name += phrase(" over {}", over) if len(wanted.over) > 1 else ""
                         one = _compared(name, label, ratios, band, wanted, once=part.simulated)
                         yield one if idle.get(label, 0.0) < 1 else replace(one, decided=False)
 
@@ -197,13 +212,13 @@ def _one_sided(ratios: FloatArray, around: float, sign: int, *, once: bool) -> f
 
 def _told(one: Comparison) -> str:
     about = words.about(one.estimate)
-    return f"{one.name} {about}" + ("" if one.decided else ", which never decided")
+    return f"{one.name} {about}" + ("" if one.decided else phrase(", which never decided"))
 
 
 def _needed(wanted: Wanted, every: Sequence[Comparison]) -> str:
     if not any(one.estimate.enough for one in every):
-        return f"A result takes {statistics.ENOUGH} blocks that differ."
-    limits = f"lie above {words.times(wanted.least)}"
+        return phrase("A result takes {} blocks that differ.", statistics.ENOUGH)
+    limits = phrase("lie above {}", words.times(wanted.least))
     if math.isfinite(wanted.most):
-        limits = f"lie between {words.times(wanted.least)} and {words.times(wanted.most)}"
-    return f"An interval must {limits}, beyond what the baseline shows against itself."
+        limits = phrase("lie between {} and {}", words.times(wanted.least), words.times(wanted.most))
+    return phrase("An interval must {}, beyond what the baseline shows against itself.", limits)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import agreement, answers, figures, lab, printed, repeatability, sweep, timeline, words
+from reports import agreement, answers, figures, lab, overview, printed, repeatability, sweep, timeline, words
 from reports.document import Block, Contents, Document, Heading, Listing, Paragraph
 from reports.findings import Findings
+from reports.language import current, joined, phrase
 from reports.special.verdict import Special
 from reports.study import Study
 
@@ -33,49 +34,58 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     names = list(dict.fromkeys(one.study.title for one in found))
     runs = [run for one in found for run in one.study.runs]
     started = sorted(str(run.manifest.get("started_utc", ""))[:16].replace("T", " ") for run in runs)
-    when = started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"
-    title = f"Ballast: {words.listed(names) if len(names) <= 2 else words.counted(len(names), 'experiment')}"
-    subtitle = f"{words.counted(len(runs), 'run')}, {when} UTC"
+    when = started[0] if started[0] == started[-1] else phrase("{} to {}", started[0], started[-1])
+    title = phrase("Ballast: {}", words.listed(names) if len(names) <= 2 else words.counted(len(names), "experiment"))
+    subtitle = phrase("{}, {} UTC", words.counted(len(runs), "run"), when)
     blocks: list[Block] = []
     if len(found) > 1:
-        blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True), printed.overview(found)]
+        blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True), overview.table(found)]
+        blocks += [picture] if (picture := overview.picture(found)) else []
         for one, mine in zip(found, specials, strict=True):
-            blocks.append(Paragraph(lead=f"{one.study.title}.", text=" ".join(answers.verdicts(one, mine))))
-        blocks.append(Contents(title="Contents"))
+            blocks.append(Paragraph(lead=f"{one.study.title}.", text=joined(list(answers.verdicts(one, mine)))))
+        blocks.append(Contents(title=phrase("Contents")))
     for real, simulated in agreement.pairs(found):
         blocks += agreement.section(real, simulated)
     for one, mine in zip(found, specials, strict=True):
         blocks += section(one, mine, alone=len(found) == 1, subtitle=subtitle)
-    blocks.append(Heading(text="Manifest" if len(runs) == 1 else "Manifests", level=1))
+    single = len(runs) == 1
+    if len(found) > 1:
+        blocks.append(Heading(text=phrase("How to read it, and the manifests"), level=1))
+        blocks.append(Paragraph(text=phrase(_METHOD), quiet=True))
+    else:
+        blocks.append(Heading(text=phrase("Manifest" if single else "Manifests"), level=2 if single else 1))
     for run in runs:
-        blocks += [Heading(text=str(run.manifest["run"])), Listing(lines=list(_manifest(run.manifest)))]
-    return Document(title=title, subtitle=subtitle, blocks=blocks, started_utc=started[-1])
+        blocks += [] if single else [Heading(text=str(run.manifest["run"]))]
+        blocks.append(Listing(lines=list(_manifest(run.manifest))))
+    return Document(title=title, subtitle=subtitle, blocks=blocks, language=current(), started_utc=started[-1])
 
 
 def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtitle: str) -> Iterator[Block]:
     """Yield the report of one study."""
     study = found.study
-    yield Heading(text=f"Ballast: {study.title}" if alone else study.title, level=1)
+    yield Heading(text=phrase("Ballast: {}", study.title) if alone else study.title, level=1)
     if alone:
         yield Paragraph(text=subtitle, quiet=True)
     yield from _first_page(found, specials)
     for one in specials:
         yield from one.blocks
     yield from _comparison(found)
-    yield Heading(text="Where the memory was")
+    yield Heading(text=phrase("Where the memory was"))
     yield from timeline.timelines(study.parts[len(study.parts) // 2])
-    yield Heading(text="What it cost in memory traffic")
+    yield Heading(text=phrase("What it cost in memory traffic"))
     yield printed.counter(found)
     if len(found.measured):
-        yield Heading(text="What was measured")
+        yield Heading(text=phrase("What was measured"))
         yield printed.value(found)
     if len(found.shadows):
-        yield Heading(text="What the shadows wanted")
+        yield Heading(text=phrase("What the shadows wanted"))
         yield printed.shadow(found)
-    yield Heading(text="Failed trials")
-    yield printed.failure(found) if len(found.failures) else Paragraph(text="No trial failed.")
-    yield Heading(text="How to read it, and the raw rows")
-    yield Paragraph(text=_METHOD, quiet=True)
+    if len(found.failures):
+        yield Heading(text=phrase("Failed trials"))
+        yield printed.failure(found)
+    yield Heading(text=phrase("How to read it, and the raw rows" if alone else "The raw rows"))
+    if alone:
+        yield Paragraph(text=phrase(_METHOD), quiet=True)
     yield Paragraph(text=_raw(study))
 
 
@@ -83,34 +93,34 @@ def _first_page(found: Findings, specials: Sequence[Special]) -> Iterator[Block]
     """The claim and what became of it, who is where, the figure that matters; then on what, and how it repeats."""
     study = found.study
     if claim := study.experiment("claim"):
-        yield Paragraph(lead="Claim.", text=f"{str(claim).rstrip('.')}.")
+        yield Paragraph(lead=phrase("Claim."), text=f"{str(claim).rstrip('.')}.")
         for text in answers.verdicts(found, specials):
-            yield Paragraph(lead="Verdict.", text=text)
+            yield Paragraph(lead=phrase("Verdict."), text=text)
     if len(found.overall) and found.overall["n"].gt(0).any():
         table = printed.overall(found)
         # The figure of a sweep says it at a glance, its table takes a page; of one level it is the other way round.
         yield from (sweep.picture(found), table) if found.swept else (table, figures.overall(study))
     for lead, text in answers.outcomes(found):
         yield Paragraph(lead=lead, text=text)
-    yield Paragraph(lead="What was compared.", text=answers.compared(study))
-    yield Paragraph(lead="On what.", text=answers.ground(study))
+    yield Paragraph(lead=phrase("What was compared."), text=answers.compared(study))
+    yield Paragraph(lead=phrase("On what."), text=answers.ground(study))
     if about := lab.line(study):
-        yield Paragraph(lead="The lab.", text=about)
+        yield Paragraph(lead=phrase("The lab."), text=about)
 
 
 def _comparison(found: Findings) -> Iterator[Block]:
     """Each policy against what was possible and guest by guest, and the baseline against itself."""
     study = found.study
     if len(found.performance):
-        yield Heading(text="Of what was possible")
+        yield Heading(text=phrase("Of what was possible"))
         yield printed.performance(found)
     if len(found.guests) and found.guests["n"].gt(0).any():
-        yield Heading(text="Speed-up of every guest")
+        yield Heading(text=phrase("Speed-up of every guest"))
         yield printed.guest(found)
         if not found.swept:
             yield from figures.per_block(study)
     if len(found.noise):
-        yield Heading(text="How well it repeats")
+        yield Heading(text=phrase("How well it repeats"))
         yield repeatability.table(found)
 
 
@@ -118,16 +128,17 @@ def _raw(study: Study) -> str:
     parts = []
     for run in study.runs:
         changed = {name: what for name, what in run.changed_files.items() if not name.startswith("trials/")}
-        changed |= {name: f"damaged ({why})" for name, why in run.damage.items()}
+        changed |= {name: phrase("damaged ({})", why) for name, why in run.damage.items()}
         state = (
-            "all four as sealed by the manifest's SHA-256"
+            phrase("all four as sealed by the manifest's SHA-256")
             if not changed
             else "; ".join(f"{name} {what}" for name, what in sorted(changed.items()))
         )
-        parts.append(f"run {run.manifest['run']} in {run.path.name}/ ({state})")
-    return (
-        f"trials.csv, samples.csv, decisions.jsonl and events.jsonl of {words.listed(parts)}. All figures and tables "
-        "of this report, unrounded: figures/ and tables/ beside it."
+        parts.append(phrase("run {} in {}/ ({})", run.manifest["run"], run.path.name, state))
+    return phrase(
+        "trials.csv, samples.csv, decisions.jsonl and events.jsonl of {}. All figures and tables of "
+        "this report, unrounded: figures/ and tables/ beside it.",
+        words.listed(parts),
     )
 
 
@@ -138,7 +149,7 @@ def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
     for key, value in manifest.items():
         yield from _flat(key, shown if key == "files" else value)
     if more := len(files) - len(shown):
-        yield f"files: and {words.counted(more, 'file')} under trials/, each with its SHA-256, in manifest.json"
+        yield f"files: {more} under trials/, each with its SHA-256, in manifest.json"
 
 
 def _flat(name: str, value: object) -> Iterator[str]:

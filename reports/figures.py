@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports import noise, strip, style, summary, words
 from reports.document import Container, Picture
+from reports.language import phrase
 from reports.statistics import ENOUGH, ratio_interval
 from reports.study import Study
 from reports.summary import records
@@ -27,6 +28,9 @@ _TICKS = (
 )
 """Ticks of a logarithmic axis of ratios by how far it spans; beyond, whole decades."""
 
+FARTHEST = 1000.0
+"""An axis reaches no farther from 1: one value near 0 would press all others into a line."""
+
 Panel = tuple[str, pd.DataFrame, float]
 """Title, rows, and the band of the A/A test."""
 
@@ -34,9 +38,9 @@ Panel = tuple[str, pd.DataFrame, float]
 def ratio_axis(axes: Axes, which: str, values: Sequence[float]) -> tuple[float, float]:
     """Make the x or y axis logarithmic around 1, with ticks of round ratios; returns its limits.
 
-    Values that a logarithm cannot hold (0, infinity) belong at the limits.
+    Values that a logarithm cannot hold (0, infinity), or that lie beyond `FARTHEST`, belong at the limits.
     """
-    known = [value for value in values if math.isfinite(value) and value > 0]
+    known = [min(max(value, 1 / FARTHEST), FARTHEST) for value in values if math.isfinite(value) and value > 0]
     low, high = min([*known, 0.95]), max([*known, 1.05])
     room = (high / low) ** 0.08
     low, high = low / room, high * room
@@ -70,7 +74,7 @@ def overall(study: Study) -> Picture:
                 axes.plot(
                     at,
                     place + 0.27,
-                    _edge(mine["speedup"], marks[mine["guest"]]),
+                    edge(mine["speedup"], marks[mine["guest"]], limits),
                     color=tint,
                     alpha=0.55,
                     markersize=5,
@@ -83,7 +87,7 @@ def overall(study: Study) -> Picture:
                 axes.plot(
                     at,
                     place - 0.1,
-                    _edge(row["speedup"], "o"),
+                    edge(row["speedup"], "o", limits),
                     color=tint,
                     markersize=8,
                     markerfacecolor=filled,
@@ -94,24 +98,28 @@ def overall(study: Study) -> Picture:
         axes.set(
             xlim=limits,
             ylim=(len(table) - 0.5, -0.5),
-            xlabel=f"speed-up over {study.baseline} (1{words.TIMES}: the same)",
+            xlabel=phrase("speed-up over {} (1\N{MULTIPLICATION SIGN}: the same)", study.baseline),
         )
         axes.grid(visible=False, axis="y")
-        mean = "geometric mean, 95 % interval"
+        mean = phrase("geometric mean, 95 % interval")
         measured = [guest for guest in study.guests if guest in set(heads["guest"])]
         handles = [Line2D([], [], linestyle="", marker="o", color=style.INK, markersize=8, label=mean)]
         handles += [_handle(marks[guest], f"{guest}: {study.workload(guest)}") for guest in measured[:8]]
         container.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.3)
 
-    few = " A hollow circle has too few blocks for a result, and no interval."
+    few = phrase(" A hollow circle has too few blocks for a result, and no interval.")
     few = few if (table["observations"] < ENOUGH).any() else ""
-    stopped = " An arrow at the edge: work that stopped altogether, which a logarithm cannot show."
-    stopped = stopped if (heads["speedup"] <= 0).any() else ""
-    caption = (
-        f"Speed-up over {study.baseline} under each policy, logarithmic. Large: the geometric mean over the guests, "
-        "median over the blocks, with its exact 95 % interval. Small: the median of every guest. Left of the line, "
-        f"in the shade, a guest does worse than under {study.baseline}."
-        f"{strip.explained(study, 'of the geometric mean')}{few}{stopped}"
+    stopped = phrase(" An arrow at the edge: beyond it, as work that stopped altogether.")
+    stopped = stopped if (heads["speedup"] < 1 / FARTHEST).any() else ""
+    caption = phrase(
+        "Speed-up over {} under each policy, logarithmic. Large: the geometric mean over the guests, "
+        "median over the blocks, with its exact 95 % interval. Small: the median of every guest. "
+        "Left of the line, in the shade, a guest does worse than under {}.{}{}{}",
+        study.baseline,
+        study.baseline,
+        strip.explained(study, phrase("of the geometric mean")),
+        few,
+        stopped,
     )
     return Picture(name=f"overall{suffix(study)}", caption=caption, draw=draw, height_in=1.35 + 0.42 * len(table))
 
@@ -126,8 +134,9 @@ def per_block(study: Study) -> list[Picture]:
         if (head := study.headline(guest)) is not None
     ]
     means = summary.per_block(study).rename(columns={"geometric_mean": "speedup"})
-    panels.insert(0, ("all guests, geometric mean", means, bands.mean))
+    panels.insert(0, (phrase("all guests, geometric mean"), means, bands.mean))
     wide = 3 if len(study.rivals) <= 4 else 2 if len(study.rivals) <= 7 else 1
+    wide = min(wide, len(panels))
     size = wide * (4 if len(panels) > 1 else 1)
     chunks = [panels[start : start + size] for start in range(0, len(panels), size)]
     every = [*heads["speedup"], *means["speedup"]]
@@ -139,12 +148,16 @@ def per_block(study: Study) -> list[Picture]:
             Picture(
                 name=f"per-block{suffix(study)}{part}",
                 caption=(
-                    f"Performance of every block over {study.baseline} in the same block (logarithmic; above "
-                    f"1{words.TIMES} is better, whichever way the metric counts). Every point is one block; points of "
-                    "one block have the same place from left to right within a policy. Bars: median and its exact "
-                    "95 % interval, where there is one. A cross at the foot of a column: that many blocks have no "
-                    "pair, because a trial failed. A triangle at the edge: work that stopped altogether, which a "
-                    "logarithm cannot show." + strip.explained(study, "in each panel its own")
+                    phrase(
+                        "Performance of every block over {} in the same block (logarithmic; "
+                        "above 1\N{MULTIPLICATION SIGN} is better, "
+                        "whichever way the metric counts). Every point is one block; points of one block have the "
+                        "same place from left to right within a policy. Bars: median and its exact 95 % interval, "
+                        "where there is one. A cross at the foot of a column: that many blocks have no pair, because "
+                        "a trial failed. A triangle at the edge: beyond it, as work that stopped altogether.",
+                        study.baseline,
+                    )
+                    + strip.explained(study, phrase("in each panel its own"))
                 ),
                 draw=lambda container, chunk=chunk: _blocks(container, study, chunk, wide, every),  # type: ignore[misc]
                 height_in=height,
@@ -170,7 +183,7 @@ def _blocks(container: Container, study: Study, panels: Sequence[Panel], wide: i
         strip.across(axes, band, "y", limits)
         axes.axhline(1, color=style.QUIET, linewidth=0.8)
         _panel(axes, study, rows, places, limits)
-        axes.set_title(style.shortened(title, 76 // wide), loc="left")
+        axes.set_title(style.shortened(title, 78 // wide), loc="left")
         axes.set_ylim(limits)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
@@ -180,7 +193,7 @@ def _blocks(container: Container, study: Study, panels: Sequence[Panel], wide: i
             names = [style.shortened(label, 18) for label in study.rivals]
             lowest.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
             lowest.tick_params(labelbottom=True)
-    container.supylabel(f"speed-up over {study.baseline}", fontsize=8)
+    container.supylabel(phrase("speed-up over {}", study.baseline), fontsize=8)
 
 
 def _panel(axes: Axes, study: Study, rows: pd.DataFrame, places: list[str], limits: tuple[float, float]) -> None:
@@ -190,7 +203,7 @@ def _panel(axes: Axes, study: Study, rows: pd.DataFrame, places: list[str], limi
         known = mine[mine["speedup"].notna()]
         spread = [place - 0.25 + 0.5 * (places.index(at) + 0.5) / len(places) for at in known["place"]]
         for x, value in zip(spread, known["speedup"], strict=True):
-            shape = "v" if value <= 0 else "^" if math.isinf(value) else marks[label]
+            shape = edge(value, marks[label], limits, "v^")
             at = float(np.clip(value, *limits))
             axes.plot(x, at, shape, color=tints[label], markersize=4.5, alpha=0.8, markeredgewidth=0, clip_on=False)
         found = ratio_interval(known["speedup"], once=study.simulated)
@@ -209,9 +222,9 @@ def _panel(axes: Axes, study: Study, rows: pd.DataFrame, places: list[str], limi
         axes.axvline((left + right) / 2, color=style.RULE, linewidth=0.4)
 
 
-def _edge(value: float, marker: str) -> str:
-    """Return the marker, or an arrow for what a logarithm cannot show."""
-    return "<" if value <= 0 else ">" if math.isinf(value) else marker
+def edge(value: float, marker: str, limits: tuple[float, float], arrows: str = "<>") -> str:
+    """Return the marker, or an arrow for what lies beyond the axis."""
+    return arrows[0] if value < limits[0] else arrows[1] if value > limits[1] else marker
 
 
 def _handle(marker: str, label: str) -> Line2D:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports import style
+from reports.language import phrase
 from reports.study import Study
 
 MIB = 1024.0
@@ -37,7 +38,7 @@ def chart(
             last = row == len(guests) - 1
             layout[f"xaxis{number}"] = {
                 "domain": [left, right], "anchor": f"y{number}", "showticklabels": last,
-                "title": {"text": "time in the trial, s" if last else ""}, "gridcolor": style.RULE,
+                "title": {"text": phrase("time in the trial, s") if last else ""}, "gridcolor": style.RULE,
             }  # fmt: skip
             layout[f"yaxis{number}"] = {
                 "domain": [bottom, top], "anchor": f"x{number}", "rangemode": "tozero", "gridcolor": style.RULE,
@@ -56,7 +57,7 @@ def chart(
             rows = trials[label]
             layout["shapes"] += _states(rows, number)
             traces += _guest(rows[rows["guest"] == guest], number, first=not number)
-    return traces, layout, {"displaylogo": False, "responsive": True}
+    return traces, layout, {"displayModeBar": False, "responsive": True}
 
 
 def plain(text: str) -> str:
@@ -79,9 +80,17 @@ def _guest(rows: pd.DataFrame, number: str, *, first: bool) -> Iterator[dict[str
     used = (rows["mem_total_kib"] - rows["mem_free_kib"] - rows["buffers_kib"] - rows["cached_kib"]) / MIB
     swapped = (rows["swap_total_kib"] - rows["swap_free_kib"]) / MIB
     lines = (
-        ("used", used, {"stackgroup": f"memory{number}", "fillcolor": style.USED, "line": {"width": 0}}),
-        ("on swap", swapped, {"stackgroup": f"memory{number}", "fillcolor": style.SWAPPED, "line": {"width": 0}}),
-        ("allocated", rows["current_kib"] / MIB, {"line": {"color": style.ALLOCATED, "width": 1.5, "shape": "hv"}}),
+        (phrase("used"), used, {"stackgroup": f"memory{number}", "fillcolor": style.USED, "line": {"width": 0}}),
+        (
+            phrase("on swap"),
+            swapped,
+            {"stackgroup": f"memory{number}", "fillcolor": style.SWAPPED, "line": {"width": 0}},
+        ),
+        (
+            phrase("allocated"),
+            rows["current_kib"] / MIB,
+            {"line": {"color": style.ALLOCATED, "width": 1.5, "shape": "hv"}},
+        ),
     )
     for name, values, look in lines:
         yield {

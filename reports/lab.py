@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reports import words
+from reports.language import joined, phrase
 from reports.study import Study
 
 CLOCKS: Mapping[str, str] = {"instructions": "Lab in virtual time", "real": "Lab in real time"}
@@ -21,7 +23,9 @@ def line(study: Study) -> str:
         said.setdefault(told(run.manifest.get("xen") or {}), []).append(str(run.manifest["run"]))
     if len(said) == 1:
         return next(iter(said))
-    return " ".join(f"{', '.join(runs)}: {text or 'No lab.'}" for text, runs in said.items())
+    return joined(
+        [phrase("{}: {}", words.comma().join(runs), text or phrase("No lab.")) for text, runs in said.items()]
+    )
 
 
 def told(facts: Mapping[str, Any]) -> str:
@@ -29,31 +33,31 @@ def told(facts: Mapping[str, Any]) -> str:
     if not facts.get("lab"):
         return ""
     parts = list(_parts(facts))
-    head = CLOCKS.get(str(facts.get("lab_clock")), "Lab")
-    return f"{head}: {'; '.join(parts)}." if parts else f"{head}."
+    head = phrase(CLOCKS.get(str(facts.get("lab_clock")), "Lab"))
+    return phrase("{}: {}.", head, words.semicolon().join(parts)) if parts else phrase("{}.", head)
 
 
 def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts.get("processor_mips") is not None:
         part = facts.get("guest_percent")
-        each = f", of which each guest has {part} % and no more" if part else ""
-        yield f"one emulated processor of {_number(facts['processor_mips'])} MIPS{each}"
+        each = phrase(", of which each guest has {} % and no more", part) if part else ""
+        yield phrase("one emulated processor of {} MIPS{}", _number(facts["processor_mips"]), each)
     disks = facts.get("disks")
     for name, disk in disks.items() if isinstance(disks, Mapping) else ():
         if said := _disk(disk):
-            yield f"{name} disk {said}"
+            yield phrase("{} disk {}", name, said)
     if facts.get("memory_mib") is not None:
-        yield f"{_number(facts['memory_mib'])} MiB of memory"
+        yield phrase("{} MiB of memory", _number(facts["memory_mib"]))
     if facts.get("accelerator"):
-        why = f" ({facts['accelerator_why']})" if facts.get("accelerator_why") else ""
-        yield f"QEMU with {facts['accelerator']}{why}"
+        why = phrase(" ({})", facts["accelerator_why"]) if facts.get("accelerator_why") else ""
+        yield phrase("QEMU with {}{}", facts["accelerator"], why)
 
 
 def _disk(disk: object) -> str:
     if not isinstance(disk, Mapping):
         return "" if disk is None else _number(disk)
-    return ", ".join(
-        UNITS[key].format(_number(value)) if key in UNITS else f"{str(key).replace('_', ' ')} {_number(value)}"
+    return words.comma().join(
+        phrase(UNITS[key], _number(value)) if key in UNITS else f"{str(key).replace('_', ' ')} {_number(value)}"
         for key, value in disk.items()
         if value is not None and (key, value) != ("mb_per_s", 0)  # 0: as many as come
     )

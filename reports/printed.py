@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,50 +10,11 @@ import pandas as pd
 from reports import figures, summary, words
 from reports.document import Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.summary import records
-from reports.words import Verdict
 
 MOST_ROWS = 120
 """Of a table on paper; its CSV file has all."""
-SHOWN: Mapping[str, Sequence[Verdict]] = {
-    "better": (Verdict.BETTER,),
-    "worse": (Verdict.WORSE,),
-    "no difference shown": words.UNSHOWN,
-    "no result": words.NO_RESULT,
-}
-"""Column of the overview and the verdicts that it has."""
-
-
-def overview(found: Sequence[Findings]) -> Table:
-    """Return a line for every study."""
-    rows = []
-    for one in found:
-        rows_of = one.overall[one.overall["label"].isin(one.study.contestants)] if len(one.overall) else one.overall
-        judged = [(words.verdict(row), row) for row in records(rows_of)]
-        said = [_named([row for verdict, row in judged if verdict in kinds], len(one.study.levels))
-                for kinds in SHOWN.values()]  # fmt: skip
-        failed = one.failures.drop_duplicates(["place", "label"])
-        rows.append(
-            [one.study.name, one.study.backend, str(one.study.blocks), one.study.baseline or words.DASH]
-            + [text or words.DASH for text in said]
-            + [str(len(failed))]
-        )
-    return Table(
-        name="overview",
-        caption="Every experiment, and which policies it shows to be better or worse than its baseline (geometric mean "
-        "over the guests). Measured and simulated figures are told apart by the second column.",
-        head=["experiment", "backend", "blocks", "baseline", *SHOWN, "failed"],
-        rows=rows,
-        aligns="llrlllllr",
-    )
-
-
-def _named(rows: Sequence[Mapping[str, Any]], levels: int) -> str:
-    """Name labels with their speed-up, or with the number of levels at which they are so."""
-    if not levels:
-        return words.listed([f"{row['label']} {words.times(row['speedup'])}" for row in rows])
-    counts = Counter(str(row["label"]) for row in rows)
-    return words.listed([f"{label} at {count} of {levels} levels" for label, count in counts.items()])
 
 
 def overall(found: Findings) -> Table:
@@ -66,22 +26,27 @@ def overall(found: Findings) -> Table:
         [
             row["label"], words.middle(row["speedup"], row["low"], row["high"]),
             words.interval(row["low"], row["high"]), _count(row), words.number(row["wilcoxon_p_holm"]),
-            "bound" if row["label"] in bounds else str(words.verdict(row)), _worst(row),
+            phrase("bound" if row["label"] in bounds else words.verdict(row)), _worst(row),
             words.interval(row["worst_low"], row["worst_high"]), words.number(row["jain"]),
-            *([words.points(row["gap_pp"])] if gap else []), f"{row['failed_trials']} of {row['trials']}",
+            *([words.points(row["gap_pp"])] if gap else []), phrase("{} of {}", row["failed_trials"], row["trials"]),
         ]
         for row in records(ranked)
     ]  # fmt: skip
-    head = ["policy", "speed-up", "95 % interval", "n", "p", "verdict", "worst guest", "its interval", "Jain"]
-    head += [*(["gap to oracle, pp"] if gap else []), "failed"]
+    head = phrases("policy", "speed-up", "95 % interval", "n", "p", "verdict", "worst guest", "its interval", "Jain")
+    head += [*([phrase("gap to oracle, pp")] if gap else []), phrase("failed")]
     return by_level(
         found,
         ranked,
         Table(
             name=f"overall{figures.suffix(found.study)}",
-            caption=f"Speed-up over {found.study.baseline}, geometric mean over the guests ({found.study.title}): "
-            f"median over blocks, best first, exact 95 % interval, blocks{_differing(found.overall)}, and p "
-            f"{_adjusted(found.overall)}.",
+            caption=phrase(
+                "Speed-up over {}, geometric mean over the guests ({}): median over blocks, best first, "
+                "exact 95 % interval, blocks{}, and p {}.",
+                found.study.baseline,
+                found.study.title,
+                _differing(found.overall),
+                _adjusted(found.overall),
+            ),
             head=head,
             rows=rows,
             aligns="lrrrrllrr" + "r" * gap + "r",
@@ -104,10 +69,12 @@ def performance(found: Findings) -> Table:
         found.performance,
         Table(
             name=f"performance{figures.suffix(found.study)}",
-            caption="Normalised performance: value over the value with unconstrained memory in the same block (its "
-            "inverse where lower is better), so 1 is all that was possible. Geometric mean over the guests, median "
-            "over blocks; Jain's index over the guests' shares.",
-            head=["policy", "performance", "95 % interval", "n", "worst guest", "its interval", "Jain"],
+            caption=phrase(
+                "Normalised performance: value over the value with unconstrained memory in the same block "
+                "(its inverse where lower is better), so 1 is all that was possible. Geometric mean over the "
+                "guests, median over blocks; Jain's index over the guests' shares."
+            ),
+            head=phrases("policy", "performance", "95 % interval", "n", "worst guest", "its interval", "Jain"),
             rows=rows,
             aligns="lrrrlrr",
         ),
@@ -120,10 +87,10 @@ def by_level(found: Findings, frame: pd.DataFrame, table: Table) -> Table:
     head, aligns, caption = list(table.head), table.aligns, table.caption
     if found.swept:
         rows = [[f"{level:g}", *row] for level, row in zip(frame["level"], rows, strict=True)]
-        head, aligns = ["level", *head], f"r{aligns}"
-        caption = f"{caption} Level: {found.study.axis}."
+        head, aligns = [phrase("level"), *head], f"r{aligns}"
+        caption = phrase("{} Level: {}.", caption, found.study.axis)
     if (more := len(rows) - MOST_ROWS) > 0:
-        caption = f"{caption} The first {MOST_ROWS} rows; {more} more are in tables/{name}.csv."
+        caption = phrase("{} The first {} rows; {} more are in tables/{}.csv.", caption, MOST_ROWS, more, name)
     return Table(name=table.name, caption=caption, head=head, rows=rows[:MOST_ROWS], aligns=aligns)
 
 
@@ -137,30 +104,23 @@ def guest(found: Findings) -> Table:
     bounds = set(found.study.labels) - set(found.study.contestants)
     rows = [
         [
-            row["label"], row["guest"], row["workload"], f"{row['metric']} ({row['better']})",
+            row["label"], row["guest"], row["workload"], phrase(f"{{}} ({row['better']})", row["metric"]),
             words.middle(row["speedup"], row["low"], row["high"]),
             words.interval(row["low"], row["high"]), _count(row), words.number(row["wilcoxon_p_holm"]),
-            words.number(row["rank_biserial"]), "bound" if row["label"] in bounds else str(words.verdict(row)),
+            words.number(row["rank_biserial"]), phrase("bound" if row["label"] in bounds else words.verdict(row)),
         ]
         for row in records(frame)
     ]  # fmt: skip
-    about = (
-        f"Speed-up over {found.study.baseline}, paired by block: median, exact 95 % interval, number of "
-        f"pairs{_differing(frame)}, p {_adjusted(frame)}, rank-biserial effect (1: every pair better, -1: every pair "
-        "worse)." + (" Here the first metric of each guest; all are in tables/speedup.csv." if found.swept else "")
+    about = phrase(
+        "Speed-up over {}, paired by block: median, exact 95 % interval, number of pairs{}, p {}, "
+        "rank-biserial effect (1: every pair better, -1: every pair worse).",
+        found.study.baseline,
+        _differing(frame),
+        _adjusted(frame),
+    ) + (phrase(" Here the first metric of each guest; all are in tables/speedup.csv.") if found.swept else "")
+    head = phrases(
+        "policy", "guest", "workload", "metric (better)", "speed-up", "95 % interval", "n", "p", "effect", "verdict"
     )
-    head = [
-        "policy",
-        "guest",
-        "workload",
-        "metric (better)",
-        "speed-up",
-        "95 % interval",
-        "n",
-        "p",
-        "effect",
-        "verdict",
-    ]
     name = f"speedup{figures.suffix(found.study)}"
     return by_level(found, frame, Table(name=name, caption=about, head=head, rows=rows, aligns="llllrrrrrl"))
 
@@ -174,26 +134,33 @@ def _count(row: Mapping[str, Any]) -> str:
 def _differing(frame: pd.DataFrame) -> str:
     """What a caption says of a count in brackets, where a row has one."""
     fewer = (frame["observations"] < frame["n"]).any()
-    return " (in brackets: how many of them differ, and count)" if fewer else ""
+    return phrase(" (in brackets: how many of them differ, and count)") if fewer else ""
 
 
 def _adjusted(frame: pd.DataFrame) -> str:
     """What a caption says of p."""
     count = int(frame["comparisons"].max())
-    adjusted = "" if count == 1 else f", adjusted for the {count} comparisons of this kind in the report (Holm)"
-    return f"of Wilcoxon's signed-rank test{adjusted}"
+    adjusted = (
+        "" if count == 1 else phrase(", adjusted for the {} comparisons of this kind in the report (Holm)", count)
+    )
+    return phrase("of Wilcoxon's signed-rank test{}", adjusted)
 
 
 def counter(found: Findings) -> Table:
     """Return what each policy cost in memory traffic."""
     names = list(summary.COUNTERS.values())
-    heads = ["major faults", "swapped in, MiB", "swapped out, MiB", "stall some, s", "stall full, s", "OOM kills"]
+    heads = phrases(
+        "major faults", "swapped in, MiB", "swapped out, MiB", "stall some, s", "stall full, s", "OOM kills"
+    )
     rows = [[row["label"], *(words.number(row[name]) for name in names)] for row in records(found.counters)]
     table = Table(
         name=f"counters{figures.suffix(found.study)}",
-        caption="Memory counters of a trial, summed over its guests, median over blocks. Stall: time in which some or "
-        "all work of a guest waited for memory. Dash: not known for every guest. By guest: tables/guest-counters.csv.",
-        head=["policy", *heads, "balloon moved, MiB"],
+        caption=phrase(
+            "Memory counters of a trial, summed over its guests, median over blocks. Stall: time in "
+            "which some or all work of a guest waited for memory. Dash: not known for every guest. By "
+            "guest: tables/guest-counters.csv."
+        ),
+        head=[phrase("policy"), *heads, phrase("balloon moved, MiB")],
         rows=rows,
         aligns="l" + "r" * len(names),
     )
@@ -204,7 +171,7 @@ def value(found: Findings) -> Table:
     """Return what was measured."""
     rows = [
         [
-            row["guest"], row["workload"], row["metric"], row["unit"], row["better"], row["label"],
+            row["guest"], row["workload"], row["metric"], row["unit"], phrase(row["better"]), row["label"],
             words.number(row["median"]), words.number(row["least"]), words.number(row["most"]), str(row["n"]),
             str(row["trials_without_value"]),
         ]
@@ -212,20 +179,22 @@ def value(found: Findings) -> Table:
     ]  # fmt: skip
     table = Table(
         name=f"values{figures.suffix(found.study)}",
-        caption="What every guest reached under every policy, in its own unit, over all blocks that gave a value.",
-        head=[
+        caption=phrase(
+            "What every guest reached under every policy, in its own unit, over all blocks that gave a value."
+        ),
+        head=phrases(
             "guest",
             "workload",
             "metric",
             "unit",
-            "better",
+            "better when",
             "policy",
             "median",
             "least",
             "most",
             "n",
             "without value",
-        ],
+        ),
         rows=rows,
         aligns="llllllrrrrr",
     )
@@ -240,10 +209,12 @@ def shadow(found: Findings) -> Table:
     ]
     return Table(
         name=f"shadows{figures.suffix(found.study)}",
-        caption="How far the targets of each shadow lay from those of the policy that was acting in the same tick, "
-        "before the governor: median of the absolute difference over all blocks. A shadow moves nothing, so what it "
-        "saw followed from what the other did.",
-        head=["acting policy", "shadow", "guest", "median difference, MiB", "ticks"],
+        caption=phrase(
+            "How far the targets of each shadow lay from those of the policy that was acting in the same "
+            "tick, before the governor: median of the absolute difference over all blocks. A shadow "
+            "moves nothing, so what it saw followed from what the other did."
+        ),
+        head=phrases("acting policy", "shadow", "guest", "median difference, MiB", "ticks"),
         rows=rows,
         aligns="lllrr",
     )
@@ -258,15 +229,15 @@ def failure(found: Findings) -> Table:
             str(row["order"]),
             row["label"],
             row["guest"],
-            row["status"],
+            phrase(row["status"]),
             _brief(row["reason"]),
         ]
         for row in records(found.failures)
     ]
     table = Table(
         name=f"failures{figures.suffix(found.study)}",
-        caption="Every trial of a guest that gave no number, and why.",
-        head=["run", "block", "order", "policy", "guest", "status", "reason"],
+        caption=phrase("Every trial of a guest that gave no number, and why."),
+        head=phrases("run", "block", "order", "policy", "guest", "status", "reason"),
         rows=rows,
         aligns="lrrllll",
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from reports import figures, noise, printed, words
 from reports.document import Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.summary import records
 
 
@@ -13,21 +17,31 @@ def sentence(found: Findings) -> str:
     study, rows = found.study, found.noise
     if not len(rows):
         if study.backend == "simulator":
-            return "Simulated: the same seed gives the same numbers again, so no policy had to run twice."
-        return (
-            "Not known: no policy ran twice in a block, so nothing tells how far one lies from itself here. Intervals "
-            "are held against 1 alone."
+            return phrase("Simulated: the same seed gives the same numbers again, so no policy had to run twice.")
+        return phrase(
+            "Not known: no policy ran twice in a block, so nothing tells how far one lies from itself "
+            "here. Intervals are held against 1 alone."
         )
     count = sum(noise.bands(part).n for part in study.parts)
     label, blocks = noise.repeated(study), words.counted(study.blocks, "block")
     if not count:
-        return f"Not known: {label} ran twice in a block, but nowhere did all guests give their numbers both times."
+        return phrase(
+            "Not known: {} ran twice in a block, but nowhere did all guests give their numbers both times.", label
+        )
     heads = rows[rows["headline"]].groupby("guest", sort=False)["largest_deviation"].max()
     each = words.some([f"{guest} {words.deviation(share)}" for guest, share in heads.items()])
-    where = f"in each of {blocks}" if count == study.blocks else f"to all its numbers in {count} of {blocks}"
-    return (
-        f"{label} ran twice {where}: headline metrics differ by at most {words.deviation(heads.max())} ({each}). "
-        "Nothing within what the same policy shows against itself is called better or worse."
+    where = (
+        phrase("in each of {}", blocks)
+        if count == study.blocks
+        else phrase("to all its numbers in {} of {}", count, blocks)
+    )
+    return phrase(
+        "{} ran twice {}: headline metrics differ by at most {} ({}). Nothing within what the same "
+        "policy shows against itself is called better or worse.",
+        label,
+        where,
+        words.deviation(heads.max()),
+        each,
     )
 
 
@@ -36,11 +50,17 @@ def _band(low: float, high: float) -> str:
     return f"[{low:.4f}, {high:.4f}]" if high < 2 else words.interval(low, high)
 
 
+def _what(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Whose number it is, and which: names, but for the row of all guests."""
+    whose, metric = row["guest"], row["metric"]
+    return (phrase(whose), phrase(metric)) if whose == noise.ALL else (whose, metric)
+
+
 def table(found: Findings) -> Table:
     """Return how far the baseline lay from itself, guest by guest and metric by metric."""
     rows = [
         [
-            row["guest"], row["metric"], str(row["n"]), words.deviation(row["largest_deviation"]),
+            *_what(row), str(row["n"]), words.deviation(row["largest_deviation"]),
             words.deviation(row["median_deviation"]), _band(row["band_low"], row["band_high"]),
         ]
         for row in records(found.noise)
@@ -51,11 +71,14 @@ def table(found: Findings) -> Table:
         found.noise,
         Table(
             name=f"repeatability{figures.suffix(found.study)}",
-            caption=f"The A/A test: {label} ran twice in a block, with the same seed, and this is how far its second "
-            "trial lay from its first. Deviation: max(r, 1/r) - 1 of their ratio r. Band: [1/b, b] with b the largest "
-            "such ratio, up or down, of the n blocks; the range that was seen, not an interval of confidence, and it "
-            "grows with n. A block with a failed trial gives no pair.",
-            head=["guest", "metric", "n", "largest deviation", "median", "band"],
+            caption=phrase(
+                "The A/A test: {} ran twice in a block, with the same seed, and this is how far its second "
+                "trial lay from its first. Deviation: max(r, 1/r) - 1 of their ratio r. Band: [1/b, b] with "
+                "b the largest such ratio, up or down, of the n blocks; the range that was seen, not an "
+                "interval of confidence, and it grows with n. A block with a failed trial gives no pair.",
+                label,
+            ),
+            head=phrases("guest", "metric", "n", "largest deviation", "median", "band"),
             rows=rows,
             aligns="llrrrr",
         ),

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from reports import noise, style, words
+from reports.language import phrase
 from reports.study import Study
 
 LOOK: Any = {"color": style.BAND, "linewidth": 0, "zorder": 0.5}
@@ -44,14 +45,17 @@ def explained(study: Study, whose: str = "", around: str = f"1{words.TIMES}") ->
     counts = [noise.bands(part).n for part in study.parts]
     if not any(counts):
         return ""
-    at = f"{around}, {whose}" if whose else around
-    return (
-        f" Grey strip around {at}: as far as {noise.repeated(study)} lay from itself at most, in the "
-        f"{_blocks(counts)} in which it ran twice; an interval that reaches into it is no difference."
+    at = phrase("{}, {}", around, whose) if whose else around
+    return phrase(
+        " Grey strip around {}: as far as {} lay from itself at most, in the {} in which it ran "
+        "twice; an interval that reaches into it is no difference.",
+        at,
+        noise.repeated(study),
+        _blocks(counts),
     )
 
 
 def _blocks(counts: Sequence[int]) -> str:
     least, most = min(counts), max(counts)
-    each = words.counted(most, "block") if least == most else f"{least} to {most} blocks"
-    return each if len(counts) == 1 else f"{each} of a level"
+    each = words.counted(most, "block") if least == most else phrase("{} to {} blocks", least, most)
+    return each if len(counts) == 1 else phrase("{} of a level", each)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.records import BEYOND, LARGEST, SMALLEST, Run, chosen, is_again, read_run
 from reports import statistics
+from reports.language import phrase
 
 _FREE = (
     "seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline", "judged_by",
@@ -90,8 +91,8 @@ class Study:
     def axis(self) -> str:
         """What the sweep varies, with its unit, as on an axis."""
         sweep = self.experiment("sweep") or {}
-        name, unit = str(sweep.get("name") or "level"), str(sweep.get("unit") or "")
-        return f"{name}, {unit}" if unit else name
+        name, unit = str(sweep.get("name") or phrase("level")), str(sweep.get("unit") or "")
+        return phrase("{}, {}", name, unit) if unit else name
 
     def policy(self, label: str) -> str:
         """Return the name of the policy behind a label."""
@@ -114,7 +115,7 @@ class Study:
     @property
     def title(self) -> str:
         """Name and backend, as in a heading."""
-        return f"{self.name} ({'measured on Xen' if self.backend == 'xen' else self.backend})"
+        return phrase("{} ({})", self.name, phrase("measured on Xen" if self.backend == "xen" else self.backend))
 
     @property
     def rivals(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,6 +128,20 @@ def svg(figure: Figure) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return text of at most so many characters, the middle left out."""
-    half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[len(text) - half :]}"
+    """Return text of at most so many Latin characters' width, the middle left out."""
+    if _width(text) <= most:
+        return text
+    head, tail = "", ""
+    for first, last in zip(text, reversed(text), strict=True):
+        if _width(head + first + tail) >= most:
+            break
+        head += first
+        if _width(head + last + tail) >= most:
+            break
+        tail = last + tail
+    return f"{head}…{tail}"
+
+
+def _width(text: str) -> int:
+    """How wide a text is about, in Latin characters: a Chinese one is as wide as two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

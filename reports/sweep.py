@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from reports import figures, strip, style, words
 from reports.document import Container, Picture
 from reports.findings import Findings
+from reports.language import phrase
 from reports.statistics import ENOUGH
 from reports.study import BOUNDS
 from reports.summary import records
@@ -40,8 +41,8 @@ def picture(found: Findings) -> Picture:
         grid = container.subplots(1, 2, sharex=True, sharey=True)
         every = [value for name in ("speedup", "low", "high", "worst_speedup") for value in rows[name]]
         for axes, title, names, band in (
-            (grid[0], "all guests, geometric mean", ("speedup", "low", "high"), "band"),
-            (grid[1], "the worst guest", ("worst_speedup", "worst_low", "worst_high"), "widest_band"),
+            (grid[0], phrase("all guests, geometric mean"), ("speedup", "low", "high"), "band"),
+            (grid[1], phrase("the worst guest"), ("worst_speedup", "worst_low", "worst_high"), "widest_band"),
         ):
             limits = figures.ratio_axis(axes, "y", every)
             axes.axhspan(limits[0], 1, color="#f6f0ec", zorder=0, linewidth=0)
@@ -55,17 +56,24 @@ def picture(found: Findings) -> Picture:
             axes.set_ylim(limits)
             axes.set_title(title, loc="left")
             level_axis(axes, study.levels, style.shortened(study.axis, 42))  # the caption has all of it
-        grid[0].set_ylabel(f"speed-up over {study.baseline}")
+        grid[0].set_ylabel(phrase("speed-up over {}", study.baseline))
         handles, labels = grid[0].get_legend_handles_labels()
         shown = [style.shortened(label, 28) for label in labels]
         container.legend(handles, shown, loc="outside lower center", ncols=4)
 
     return Picture(
         name=f"sweep{figures.suffix(study)}",
-        caption=f"Speed-up over {study.baseline} at every level of {study.axis}. Left: geometric mean over the guests, "
-        f"median over the repetitions, with the exact 95 % interval. Right: the guest that fares worst. In the "
-        f"shade below 1{words.TIMES} it is worse than {study.baseline}. Pale: bounds that nobody could run. A line "
-        f"breaks where a level has no whole block.{strip.explained(study, 'right of the guest that repeats worst')}",
+        caption=phrase(
+            "Speed-up over {} at every level of {}. Left: geometric mean over the guests, median over "
+            "the repetitions, with the exact 95 % interval. Right: the guest that fares worst. In the "
+            "shade below 1\N{MULTIPLICATION SIGN} it is worse than {}. Pale: bounds that nobody could run. "
+            "A line breaks where "
+            "a level has no whole block.{}",
+            study.baseline,
+            study.axis,
+            study.baseline,
+            strip.explained(study, phrase("right of the guest that repeats worst")),
+        ),
         draw=draw,
         height_in=3.1 + 0.17 * -(-len(study.rivals) // 4),
     )
@@ -96,11 +104,16 @@ def outcomes(found: Findings) -> Iterator[tuple[str, str]]:
     better = [_at(mine, Verdict.BETTER) for _, mine in rows.groupby("label", sort=False)]
     worse = [_at(mine, Verdict.WORSE) for _, mine in rows.groupby("label", sort=False)]
     seen = (rows["n"].gt(0) & rows["observations"].lt(ENOUGH)).any()
-    few = f" Levels with fewer than {words.COUNTS[ENOUGH]} blocks that differ are observations, and not counted."
+    few = phrase(
+        " Levels with fewer than {} blocks that differ are observations, and not counted.", phrase(words.COUNTS[ENOUGH])
+    )
     few = few if seen else ""
-    axis = f"Judged level by level of {study.axis}, geometric mean over the guests. "
-    yield "Who won.", axis + (_some(better) or f"No policy is shown to be better than {base} at any level.") + few
-    yield "Who lost.", _some(worse) or f"No policy is shown to be worse than {base} at any level."
+    axis = phrase("Judged level by level of {}, geometric mean over the guests. ", study.axis)
+    yield (
+        phrase("Who won."),
+        axis + (_some(better) or phrase("No policy is shown to be better than {} at any level.", base)) + few,
+    )
+    yield phrase("Who lost."), _some(worse) or phrase("No policy is shown to be worse than {} at any level.", base)
 
 
 def _some(parts: Sequence[str]) -> str:
@@ -114,5 +127,7 @@ def _at(rows: pd.DataFrame, kind: Verdict) -> str:
     if not chosen:
         return ""
     most = (max if kind == Verdict.BETTER else min)(chosen, key=lambda row: row["speedup"])
-    where = words.listed([f"{row['level']:g}" for row in chosen]) if len(chosen) < len(rows) else "every level"
-    return f"{most['label']} {kind} at {where} (most at {most['level']:g}: {words.estimate(most)})"
+    where = words.listed([f"{row['level']:g}" for row in chosen]) if len(chosen) < len(rows) else phrase("every level")
+    return phrase(
+        "{} {} at {} (most at {:g}: {})", most["label"], phrase(kind), where, most["level"], words.estimate(most)
+    )

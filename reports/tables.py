@@ -14,6 +14,7 @@ import pandas as pd
 from harness.records import write_whole
 from reports import words
 from reports.document import Table
+from reports.language import phrase
 from reports.study import Study
 from reports.summary import records
 
@@ -63,7 +64,7 @@ def write_latex(table: Table, folder: Path) -> None:
         packages.append("pdflscape" if turned == "landscape" else "rotating")
         inner = [rf"\begin{{{turned}}}", *inner, rf"\end{{{turned}}}"]
     needed = " ".join(rf"\usepackage{{{package}}}" for package in packages)
-    lines = ["% " + table.caption.replace("\n", " "), f"% Needs {needed}.", *inner]
+    lines = ["% " + table.caption.replace("\n", " "), _comment(phrase("Needs {}.", needed)), *inner]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / f"{table.name}.tex", "\n".join(lines) + "\n")
 
@@ -77,7 +78,7 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
     them. `found` has the overall and the guests' speed-ups.
     """
     macros: dict[str, str] = {}
-    lines = ["% Speed-ups are ratios without a unit."]
+    lines = [_comment(phrase("Speed-ups are ratios without a unit."))]
     for study, overall, guests in found:
         own = study.baseline == study.own_baseline
         over = "" if own or study.baseline is None else f"Over{camel(study.baseline)}"
@@ -85,9 +86,9 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
         heads = guests[guests["headline"] & guests["level"].isna()] if len(guests) else guests
         for row in [*records(overall), *records(heads)]:
             guest = row.get("guest", "")
-            about = f"{guest or 'geometric mean over the guests'}{words.at_level(row['level'])}"
-            lines.append(_comment(f"{row['label']} over {study.baseline}: {about}, {study.title}"))
-            label = camel(f"{row['label']}{words.at_level(row['level'])}") + camel(guest)
+            about = f"{guest or phrase('geometric mean over the guests')}{words.at_level(row['level'])}"
+            lines.append(_comment(phrase("{} over {}: {}, {}", row["label"], study.baseline, about, study.title)))
+            label = camel(f"{row['label']}{_at(row['level'])}") + camel(guest)
             values = _macros(label, row)
             unique, number = "", 1
             while any(f"{name}{unique}{end}" in macros for name in values):  # two labels can differ in signs only
@@ -100,6 +101,11 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
             lines += [rf"\newcommand{{\Ballast{name}}}{{{value}}}" for name, value in new.items()]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "macros.tex", "\n".join(lines) + "\n")
+
+
+def _at(level: float) -> str:
+    """What a name has of a level, the same in every language."""
+    return "" if math.isnan(level) else f" at {level:g}"
 
 
 def _macros(label: str, row: Mapping[str, Any]) -> dict[str, str]:

@@ -16,11 +16,14 @@ from matplotlib.patches import Patch
 from reports import hover, style, summary
 from reports.document import Container, Picture
 from reports.figures import suffix
+from reports.language import phrase
 from reports.study import Study
 
 COLUMNS = 4
 """Policies side by side on one page; more go on a further page, the baseline always first."""
 ROWS = 6
+LOW = 3
+"""More guests than these have lower rows, so that their page holds something else too."""
 MOST_GUESTS = 24
 """Guests that are drawn; a page a few of them, so hundreds would make a report nobody turns over."""
 ALIKE = 4.0
@@ -37,9 +40,9 @@ def timelines(study: Study) -> list[Picture]:
     guests = chunks(study.guests[:MOST_GUESTS], ROWS)
     pages = [(labels, names) for labels in columns for names in guests]
     left_out = len(study.guests) - MOST_GUESTS
-    most = f" The first {MOST_GUESTS} guests; {left_out} more are in samples.csv." if left_out > 0 else ""
+    most = phrase(" The first {} guests; {} more are in samples.csv.", MOST_GUESTS, left_out) if left_out > 0 else ""
     run, _, block = place.rpartition("/")
-    level = "" if math.isnan(study.level) else f" at {study.level:g} ({study.axis})"
+    level = "" if math.isnan(study.level) else phrase(" at {:g} ({})", study.level, study.axis)
     pictures = []
     for number, (labels, names) in enumerate(pages, start=1):
         part = f"-{number}" if len(pages) > 1 else ""
@@ -47,15 +50,21 @@ def timelines(study: Study) -> list[Picture]:
             Picture(
                 name=f"timeline{suffix(study)}{part}",
                 caption=(
-                    f"Memory of every guest in block {block} of run {run}{level} (the block nearest to the medians "
-                    "among those with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without "
-                    "its page cache. Orange: what it had on its swap disk, on top of what it used. The strip below is "
-                    f"the state the policy was in. All columns share their axes.{most}"
+                    phrase(
+                        "Memory of every guest in block {} of run {}{} (the block nearest to the medians among those "
+                        "with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without its "
+                        "page cache. Orange: what it had on its swap disk, on top of what it used. The strip below "
+                        "is the state the policy was in. All columns share their axes.{}",
+                        block,
+                        run,
+                        level,
+                        most,
+                    )
                 ),
                 draw=lambda container, labels=labels, names=names: _draw(  # type: ignore[misc]
                     container, study, place, labels, names, trials
                 ),
-                height_in=0.95 + 0.85 * len(names),
+                height_in=0.95 + (0.85 if len(names) <= LOW else 0.64) * len(names),
                 chart=lambda labels=labels, names=names: hover.chart(study, labels, names, trials),  # type: ignore[misc]
             )
         )
@@ -89,14 +98,20 @@ def _draw(
             axes.set(xlim=(0, end), ylim=(0, 1.08 * top))
             axes.tick_params(labelleft=column == 0)
             note = failed[(failed["label"] == label) & (failed["guest"] == name)]
-            text = f"failed: {note['status'].iloc[0]}" if len(note) else "" if len(rows) else "no samples"
+            text = (
+                phrase("failed: {}", phrase(note["status"].iloc[0]))
+                if len(note)
+                else ""
+                if len(rows)
+                else phrase("no samples")
+            )
             axes.text(0.5, 0.94, text, transform=axes.transAxes, ha="center", va="top", color="#b00020", fontsize=7.5)
             if column == 0:
                 axes.set_ylabel(
                     f"{style.shortened(name, 16)}\n{style.shortened(study.workload(name), 16)}\nMiB", fontsize=7.5
                 )
         _strip(grid[-1, column], rows, looks, end)
-        grid[-1, column].set_xlabel("time in the trial, s")
+        grid[-1, column].set_xlabel(phrase("time in the trial, s"))
     container.legend(handles=_handles(looks), loc="outside upper center", ncols=6, handlelength=1.6, columnspacing=1.2)
 
 
@@ -126,12 +141,14 @@ def _strip(axes: Axes, rows: pd.DataFrame, looks: dict[str, tuple[str, str]], en
 
 def _handles(looks: dict[str, tuple[str, str]]) -> list[Any]:
     lines: list[Any] = [
-        Line2D([], [], color=style.ALLOCATED, linewidth=1.1, label="allocated"),
-        Patch(color=style.USED, alpha=0.55, linewidth=0, label="used"),
-        Patch(color=style.SWAPPED, alpha=0.75, linewidth=0, label="on swap"),
+        Line2D([], [], color=style.ALLOCATED, linewidth=1.1, label=phrase("allocated")),
+        Patch(color=style.USED, alpha=0.55, linewidth=0, label=phrase("used")),
+        Patch(color=style.SWAPPED, alpha=0.75, linewidth=0, label=phrase("on swap")),
     ]
     for state, (fill, hatch) in looks.items():
-        lines.append(Patch(facecolor=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0, label=state or "no state"))
+        lines.append(
+            Patch(facecolor=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0, label=state or phrase("no state"))
+        )
     return lines
 
 

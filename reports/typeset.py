@@ -47,19 +47,26 @@ def data(document: Document) -> dict[str, Any]:
 def texts(document: Document) -> Iterator[str]:
     """Yield every text of a document that a font must have the characters of."""
     for block in document.blocks:
-        match block:
-            case Heading() | Paragraph():
-                yield block.text
-            case Table():
-                yield from (block.caption, *block.head)
-                for row in block.rows:
-                    yield from row
-            case Picture():
-                yield block.caption
-            case Listing():
-                yield from block.lines
-            case Contents():
-                yield block.title
+        yield from texts_of(block)
+
+
+def texts_of(block: Block) -> Iterator[str]:
+    """Yield every text of a block."""
+    match block:
+        case Heading():
+            yield block.text
+        case Paragraph():
+            yield from (block.lead, block.text)
+        case Table():
+            yield from (block.caption, *block.head)
+            for row in block.rows:
+                yield from row
+        case Picture():
+            yield block.caption
+        case Listing():
+            yield from block.lines
+        case Contents():
+            yield block.title
 
 
 def _block(block: Block) -> Mapping[str, Any]:

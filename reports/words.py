@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from reports.language import ENGLISH, current, phrase
 from reports.statistics import ALPHA, ENOUGH, Estimate, side
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -110,13 +111,13 @@ def within(value: float, low: float, high: float) -> str:
 def estimate(row: Mapping[str, Any]) -> str:
     """Return a speed-up with its interval and n; says so when it is only an observation."""
     if row["n"] == 0:
-        return "no pair of trials"
+        return phrase("no pair of trials")
     n = f"n = {row['n']}"
     if (count := observations(row)) < row["n"]:
-        n += f", {'all the same, which is one observation' if count == 1 else f'of which {count} differ'}"
+        n += phrase(", all the same, which is one observation") if count == 1 else phrase(", of which {} differ", count)
     elif row["n"] < ENOUGH:
-        n += ", an observation"
-    return f"{within(row['speedup'], row['low'], row['high']).removesuffix(f' {DASH}')} ({n})"
+        n += phrase(", an observation")
+    return phrase("{} ({})", within(row["speedup"], row["low"], row["high"]).removesuffix(f" {DASH}"), n)
 
 
 def about(found: Estimate) -> str:
@@ -148,7 +149,7 @@ def percent(share: float) -> str:
 def deviation(share: float) -> str:
     """Return how far the same policy lay from itself, rounded up, for it is said to be at most that."""
     if math.isnan(share):
-        return "not known"
+        return phrase("not known")
     if share >= 1:
         return times(1 + share)
     digits = 2 if share < 0.01 else 1
@@ -157,20 +158,36 @@ def deviation(share: float) -> str:
 
 def at_level(level: float) -> str:
     """Return ` at` and a level of a sweep; nothing where nothing is varied."""
-    return "" if math.isnan(level) else f" at {level:g}"
+    return "" if math.isnan(level) else phrase(" at {:g}", level)
 
 
 def listed(items: Sequence[str]) -> str:
     """Return items as a sentence lists them."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+    return items[0] if len(items) == 1 else phrase("{} and {}", comma().join(items[:-1]), items[-1]) if items else ""
+
+
+def comma() -> str:
+    """Return what parts the items of a list."""
+    return ", " if current() == ENGLISH else phrase(",")
+
+
+def semicolon() -> str:
+    """Return what parts longer items."""
+    return "; " if current() == ENGLISH else phrase(";")
 
 
 def some(parts: Sequence[str]) -> str:
     """List the first few and count the rest: the tables have all of them."""
     more = len(parts) - MENTIONED
-    return listed(parts) if more <= 0 else f"{', '.join(parts[:MENTIONED])} and {more} more in the table below"
+    return (
+        listed(parts)
+        if more <= 0
+        else phrase("{} and {} more in the table below", comma().join(parts[:MENTIONED]), more)
+    )
 
 
-def counted(count: int, thing: str) -> str:
-    """Return a count with its noun."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+def counted(count: int, thing: str, things: str = "") -> str:
+    """Return a count with its noun, of which only English has two forms."""
+    if current() == ENGLISH:
+        return f"{count} {thing if count == 1 else things or f'{thing}s'}"
+    return phrase(f"{{}} {thing}", count)

@@ -105,6 +105,7 @@ def report(
         Path | None,
         typer.Option(help="write it into this folder instead of the run's, or of several runs their common one"),
     ] = None,
+    language: Annotated[str, typer.Option(help="the language of what is written for people: en or zh")] = "en",
     check: Annotated[
         Path | None,
         typer.Option(metavar="BASELINE", help="write nothing; hold the numbers against this earlier report"),
@@ -124,7 +125,9 @@ def report(
             moved, count = reports.compare(runs, check, tolerance, baseline)
             print(*moved, f"{len(moved)} of {count} numbers moved by more than {100 * tolerance:g} %", sep="\n")
             raise typer.Exit(Exit.SOME_TRIAL_FAILED if moved else Exit.DONE)
-        print(reports.build(runs, baseline, out, lambda said: print(f"ballast: {said}", file=sys.stderr)))
+        print(reports.build(runs, baseline, out, lambda said: print(f"ballast: {said}", file=sys.stderr), language))
+    except reports.LanguageError as error:
+        raise typer.BadParameter(str(error), param_hint="--language") from error
     except reports.ReportError as error:
         raise RecordsError(str(error)) from error
 

@@ -9,6 +9,7 @@ import pandas as pd
 from reports import figures, strip, style, sweep, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special.measure import falls_below
 from reports.special.verdict import Special, judged
 from reports.statistics import ENOUGH
@@ -28,9 +29,9 @@ def special(found: Findings) -> Special:
     said = words.listed([f"{row['label']} {_place(row)}" for row in records(gaining)])
     axis = study.axis
     reason = (
-        f"half of the gain over {study.baseline} at the slowest level is gone, by {axis}: {said}."
+        phrase("half of the gain over {} at the slowest level is gone, by {}: {}.", study.baseline, axis, said)
         if len(gaining)
-        else f"no policy gains anything over {study.baseline} at the slowest level."
+        else phrase("no policy gains anything over {} at the slowest level.", study.baseline)
     )
     rows = found.overall.assign(gain_pc=100 * (found.overall["speedup"] - 1))
     rows = rows.assign(low_pc=100 * (rows["low"] - 1), high_pc=100 * (rows["high"] - 1))
@@ -47,7 +48,7 @@ def special(found: Findings) -> Special:
         for row in records(limited):
             axes.axvline(row["bandwidth"], color=looks[row["label"]]["color"], linewidth=0.8, linestyle=(0, (2, 3)))
         sweep.level_axis(axes, study.levels or (1.0,), axis)
-        axes.set_ylabel(f"gain over {study.baseline}, %\n(geometric mean over guests)")
+        axes.set_ylabel(phrase("gain over {}, %\n(geometric mean over guests)", study.baseline))
         container.legend(loc="outside right upper")
 
     return Special(
@@ -56,17 +57,25 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"bandwidth{figures.suffix(study)}",
-                caption=f"What is gained over {study.baseline} (geometric mean over the guests, median over blocks, 95 "
-                "% interval) as demand swings faster. Dotted: where half of a policy's gain at the slowest level is "
-                f"gone. Pale: bounds.{strip.explained(study, around='no gain')}",
+                caption=phrase(
+                    "What is gained over {} (geometric mean over the guests, median over blocks, 95 % interval) "
+                    "as demand swings faster. Dotted: where half of a policy's gain at the slowest level is "
+                    "gone. Pale: bounds.{}",
+                    study.baseline,
+                    strip.explained(study, around=phrase("no gain")),
+                ),
                 draw=draw,
                 height_in=3.0,
             ),
             Table(
                 name=f"bandwidth{figures.suffix(study)}",
-                caption=f"Gain over {study.baseline} at the slowest level, and where half of it is gone ({axis}), "
-                "between levels along a straight line.",
-                head=["policy", "gain at the slowest, %", "half gone"],
+                caption=phrase(
+                    "Gain over {} at the slowest level, and where half of it is gone ({}), between levels along "
+                    "a straight line.",
+                    study.baseline,
+                    axis,
+                ),
+                head=phrases("policy", "gain at the slowest, %", "half gone"),
                 rows=[[row["label"], words.number(row["gain_pc"]), _place(row)] for row in records(points)],
                 aligns="lrl",
             ),
@@ -91,5 +100,7 @@ def bandwidths(found: Findings) -> pd.DataFrame:
 
 def _place(row: dict[str, float]) -> str:
     if not row["gain_pc"] > row["noise_pc"]:
-        return "no gain to lose"
-    return f"not up to {row['to']:g}" if math.isnan(row["bandwidth"]) else f"at {row['bandwidth']:.3g}"
+        return phrase("no gain to lose")
+    return (
+        phrase("not up to {:g}", row["to"]) if math.isnan(row["bandwidth"]) else phrase("at {:.3g}", row["bandwidth"])
+    )

@@ -10,6 +10,7 @@ import pandas as pd
 from reports import figures, style, sweep, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special.measure import draw_noise, estimates, falls_below, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
 from reports.summary import records
@@ -49,9 +50,14 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"collapse{figures.suffix(study)}",
-                caption=f"Geometric mean over the guests of the {measure_of(found)}, median over blocks with its 95 % "
-                f"interval. Dashed: {SHARE:g}, below which a policy is said to have collapsed; the bars on that line "
-                f"are where each one does, between levels along a straight line. Pale: bounds.{noise_told(found)}",
+                caption=phrase(
+                    "Geometric mean over the guests of the {}, median over blocks with its 95 % interval. "
+                    "Dashed: {:g}, below which a policy is said to have collapsed; the bars on that line are "
+                    "where each one does, between levels along a straight line. Pale: bounds.{}",
+                    measure_of(found),
+                    SHARE,
+                    noise_told(found),
+                ),
                 draw=draw,
                 height_in=3.2,
             ),
@@ -80,36 +86,54 @@ def collapses(found: Findings) -> pd.DataFrame:
 
 def _verdict(rivals: pd.DataFrame, base: pd.DataFrame, axis: str) -> tuple[bool | None, str]:
     if not len(base) or math.isnan(base["to"].iloc[0]):
-        return None, "the baseline has no level with a value of every guest."
+        return None, phrase("the baseline has no level with a value of every guest.")
     limit = float(base["collapse_at"].iloc[0])
     name = str(base["label"].iloc[0])
     if math.isnan(limit):
-        return None, f"{name} does not fall below {SHARE:g} up to {base['to'].iloc[0]:g} of {axis}; go further."
+        return None, phrase(
+            "{} does not fall below {:g} up to {:g} of {}; go further.", name, SHARE, base["to"].iloc[0], axis
+        )
     never = rivals["surely_at"].isna() & (rivals["to"] > limit)
     later = rivals[never | (rivals["surely_at"] > limit)]["label"]
     others = rivals[~rivals["label"].isin(later)]["label"]
     each = words.listed([f"{row['label']} {_place(row)}" for row in records(rivals)])
-    tail = f" No later than {name}: {words.listed(list(others))}." if len(others) else ""
+    tail = phrase(" No later than {}: {}.", name, words.listed(list(others))) if len(others) else ""
     return (
         bool(len(later)),
-        f"{name} falls below {SHARE:g} of what was possible at {limit:.2f} ({axis}); of the others: {each}.{tail}",
+        phrase(
+            "{} falls below {:g} of what was possible at {:.2f} ({}); of the others: {}.{}",
+            name,
+            SHARE,
+            limit,
+            axis,
+            each,
+            tail,
+        ),
     )
 
 
 def _place(row: dict[str, float]) -> str:
     if math.isnan(row["to"]):
-        return "unknown"
+        return phrase("unknown")
     if math.isnan(row["collapse_at"]):
-        return f"not up to {row['to']:g}"
-    return f"from the start ({row['from']:g})" if row["collapse_at"] == row["from"] else f"at {row['collapse_at']:.2f}"
+        return phrase("not up to {:g}", row["to"])
+    return (
+        phrase("from the start ({:g})", row["from"])
+        if row["collapse_at"] == row["from"]
+        else phrase("at {:.2f}", row["collapse_at"])
+    )
 
 
 def _table(found: Findings, points: pd.DataFrame) -> Table:
     return Table(
         name=f"collapse{figures.suffix(found.study)}",
-        caption=f"Where each policy first falls below {SHARE:g} ({found.study.axis}), between levels along a straight "
-        "line; no number beyond the levels that ran.",
-        head=["policy", "falls below"],
+        caption=phrase(
+            "Where each policy first falls below {:g} ({}), between levels along a straight line; no "
+            "number beyond the levels that ran.",
+            SHARE,
+            found.study.axis,
+        ),
+        head=phrases("policy", "falls below"),
         rows=[[row["label"], _place(row)] for row in records(points)],
         aligns="ll",
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from reports import figures, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special import taxed
 from reports.special.measure import draw_noise, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
@@ -27,17 +28,24 @@ def special(found: Findings) -> Special:
     holds = None if not len(ends) or len(known) < len(ends) else len(traded) == len(ends)
     each = words.listed(
         [
-            f"{row['mean_pc']:+.1f} % geometric mean and {row['jain_change']:+.3f} Jain{words.at_level(row['level'])}"
+            phrase(
+                "{:+.1f} % geometric mean and {:+.3f} Jain{}",
+                row["mean_pc"],
+                row["jain_change"],
+                words.at_level(row["level"]),
+            )
             for row in records(ends)
         ]
     )
     both = ends[(ends["mean_pc"] > ends["noise_pc"]) & (ends["jain_change"] >= 0)]
-    note = f" No trade at {words.listed([f'{x:g}' for x in both['level']])}: both gain." if len(both) else ""
-    reason = f"from the smallest to the largest tax: {each or 'nothing known'}.{note}"
+    note = phrase(" No trade at {}: both gain.", words.listed([f"{x:g}" for x in both["level"]])) if len(both) else ""
+    reason = phrase("from the smallest to the largest tax: {}.{}", each or phrase("nothing known"), note)
 
     def draw(container: Container) -> None:
         grid = container.subplots(1, 2, sharex=True)
-        for axes, frame, title in zip(grid, (jain, mean), ("Jain's index", "geometric mean over guests"), strict=True):
+        for axes, frame, title in zip(
+            grid, (jain, mean), (phrase("Jain's index"), phrase("geometric mean over guests")), strict=True
+        ):
             taxed.lines(axes, frame, study.axis)
             axes.set_title(title, loc="left")
         draw_noise(grid[1], found)
@@ -50,9 +58,14 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"fairness{figures.suffix(study)}",
-                caption=f"Fairness and efficiency by the tax on idle memory; one line a level of {study.axis}. Left: "
-                f"Jain's index over the guests' {measure_of(found)}, 1 when all fare alike. Right: their geometric "
-                f"mean. Medians over blocks with 95 % intervals.{noise_told(found)}",
+                caption=phrase(
+                    "Fairness and efficiency by the tax on idle memory; one line a level of {}. Left: Jain's "
+                    "index over the guests' {}, 1 when all fare alike. Right: their geometric mean. Medians over "
+                    "blocks with 95 % intervals.{}",
+                    study.axis,
+                    measure_of(found),
+                    noise_told(found),
+                ),
                 draw=draw,
                 height_in=2.9,
             ),
@@ -85,10 +98,12 @@ def _table(found: Findings, jain: pd.DataFrame, mean: pd.DataFrame) -> Table:
         + [words.number(good["median"]), words.interval(good["low"], good["high"]), str(fair["n"])]
         for fair, good in zip(records(jain), records(mean), strict=True)
     ]
-    head = (["level"] if found.swept else []) + ["tax", "Jain", "its interval", "geometric mean", "its interval", "n"]
+    head = (phrases("level") if found.swept else []) + phrases(
+        "tax", "Jain", "its interval", "geometric mean", "its interval", "n"
+    )
     return Table(
         name=f"fairness{figures.suffix(found.study)}",
-        caption=f"Jain's index and geometric mean of the guests' {measure_of(found)} by tax.",
+        caption=phrase("Jain's index and geometric mean of the guests' {} by tax.", measure_of(found)),
         head=head,
         rows=rows,
         aligns=("r" if found.swept else "") + "rrrrrr",

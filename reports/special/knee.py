@@ -10,6 +10,7 @@ import pandas as pd
 from reports import figures, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import joined, phrase, phrases
 from reports.special import taxed
 from reports.special.measure import draw_noise, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
@@ -20,8 +21,8 @@ from reports.summary import records
 NEAR = 0.01
 """A tax this close to the best one, as a share of it, is as good."""
 HOW = (
-    f"The knee is the smallest tax whose geometric mean (median over blocks) lies within the 95 % interval of the best "
-    f"tax of the same level, or within {100 * NEAR:g} % of it, or what a policy shows against itself if more"
+    "The knee is the smallest tax whose geometric mean (median over blocks) lies within the 95 % interval of the best "
+    "tax of the same level, or within {:g} % of it, or what a policy shows against itself if more"
 )
 
 
@@ -35,16 +36,22 @@ def special(found: Findings) -> Special:
     inner = rising[(rising["knee"] < rising["most_tax"]) & (rising["after_pc"] > -rising["near_pc"])]
     whole = len(known) == len(knees) and len(rising) > 0
     holds = bool(len(inner) == len(rising)) if whole else None
-    each = [f"{row['knee']:g}{words.at_level(row['level'])} (best {row['best']:g})" for row in records(rising)]
-    parts = [f"knee at a tax of {words.listed(each)}."] if each else []
-    parts += ["It moves with the level."] if len(set(rising["knee"])) > 1 else []
-    parts += [f"The tax makes no difference{words.at_level(row['level'])}." for row in records(flat)]
+    each = [
+        phrase("{:g}{} (best {:g})", row["knee"], words.at_level(row["level"]), row["best"]) for row in records(rising)
+    ]
+    parts = [phrase("knee at a tax of {}.", words.listed(each))] if each else []
+    parts += [phrase("It moves with the level.")] if len(set(rising["knee"])) > 1 else []
+    parts += [phrase("The tax makes no difference{}.", words.at_level(row["level"])) for row in records(flat)]
     parts += [
-        f"Beyond the best tax{words.at_level(row['level'])} performance falls again, by {-row['after_pc']:.1f} % at "
-        "the largest."
+        phrase(
+            "Beyond the best tax{} performance falls again, by {:.1f} % at the largest.",
+            words.at_level(row["level"]),
+            -row["after_pc"],
+        )
         for row in records(rising[rising["after_pc"] <= -rising["near_pc"]])
     ]
-    reason = f"{' '.join(parts) if len(known) else 'too few blocks.'} {HOW}."
+    how = phrase(HOW, 100 * NEAR)
+    reason = joined([*(parts if len(known) else [phrase("too few blocks.")]), phrase("{}.", how)])
 
     def draw(container: Container) -> None:
         axes = container.subplots()
@@ -54,7 +61,7 @@ def special(found: Findings) -> Special:
                 row["knee"], row["at_knee"], "o", markersize=12, markerfacecolor="none", markeredgecolor=style.INK
             )
         draw_noise(axes, found)
-        axes.set_ylabel(f"geometric mean over guests\n({measure_of(found)})", fontsize=7.5)
+        axes.set_ylabel(phrase("geometric mean over guests\n({})", measure_of(found)), fontsize=7.5)
 
     return Special(
         claim=judged(holds),
@@ -62,8 +69,13 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"knee{figures.suffix(study)}",
-                caption=f"Geometric mean over the guests of the {measure_of(found)}, median over blocks with its 95 % "
-                f"interval, by the tax on idle memory; one line a level of {study.axis}. Ringed: the knee. {HOW}."
+                caption=phrase(
+                    "Geometric mean over the guests of the {}, median over blocks with its 95 % interval, by the "
+                    "tax on idle memory; one line a level of {}. Ringed: the knee. {}.",
+                    measure_of(found),
+                    study.axis,
+                    how,
+                )
                 + noise_told(found),
                 draw=draw,
                 height_in=3.0,
@@ -112,8 +124,12 @@ def _table(found: Findings, knees: pd.DataFrame) -> Table:
     ]
     return Table(
         name=f"knee{figures.suffix(found.study)}",
-        caption=f"{HOW}; what is reached there, at the best tax, and how far the largest tax is from the best.",
-        head=([found.study.axis] if swept else []) + ["knee", "reached", "best tax", "reached", "largest tax", "n"],
+        caption=phrase(
+            "{}; what is reached there, at the best tax, and how far the largest tax is from the best.",
+            phrase(HOW, 100 * NEAR),
+        ),
+        head=([found.study.axis] if swept else [])
+        + phrases("knee", "reached", "best tax", "reached", "largest tax", "n"),
         rows=rows,
         aligns=("r" if swept else "") + "rrrrrr",
     )

@@ -13,14 +13,20 @@ from matplotlib.axes import Axes
 
 from reports import bounds, noise, statistics, strip, summary
 from reports.findings import Findings
+from reports.language import phrase
 from reports.study import UNCONSTRAINED, Study
 
 NORMALISED = "share of the unconstrained performance"
 
 
+def is_share(found: Findings) -> bool:
+    """Whether the numbers of `blocks_of` are shares of what unconstrained memory gives."""
+    return found.study.bound(UNCONSTRAINED) is not None
+
+
 def measure_of(found: Findings) -> str:
     """Say what the numbers of `blocks_of` are."""
-    return NORMALISED if found.study.bound(UNCONSTRAINED) else f"speed-up over {found.study.baseline}"
+    return phrase(NORMALISED) if is_share(found) else phrase("speed-up over {}", found.study.baseline)
 
 
 def blocks_of(part: Study) -> pd.DataFrame:
@@ -56,7 +62,7 @@ def noise_at(study: Study, level: float, *, worst: bool = False) -> float:
 
 def draw_noise(axes: Axes, found: Findings) -> None:
     """Draw the band of the A/A test, the widest of any level, where the y axis has ratios over the baseline."""
-    if measure_of(found) == NORMALISED:
+    if is_share(found):
         return
     bands = [noise.bands(part).mean for part in found.study.parts]
     strip.across(axes, max([band for band in bands if not math.isnan(band)], default=math.nan), "y", axes.get_ylim())
@@ -64,7 +70,7 @@ def draw_noise(axes: Axes, found: Findings) -> None:
 
 def noise_told(found: Findings) -> str:
     """Return what a caption says of the strip that `draw_noise` draws."""
-    return "" if measure_of(found) == NORMALISED else strip.explained(found.study)
+    return "" if is_share(found) else strip.explained(found.study)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

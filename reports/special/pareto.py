@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from reports import figures, noise, strip, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
-from reports.special.measure import NORMALISED, blocks_of, measure_of, noise_at
+from reports.language import phrase, phrases
+from reports.special.measure import blocks_of, is_share, measure_of, noise_at
 from reports.special.verdict import Special, judged
 from reports.summary import records
 
@@ -26,20 +27,25 @@ def special(found: Findings) -> Special:
     fronts = [set(rows[(rows["level"].fillna(-1) == _key(level)) & rows["free"]]["label"]) for level in levels]
     always = [label for label in study.labels if all(label in front for front in fronts)]
     known = bool(len(rows)) and bool(rows["geometric_mean"].notna().any())
-    each = "; ".join(
-        f"{f'at {level:g}: ' if study.levels else ''}{words.listed([x for x in study.labels if x in front])}"
+    each = words.semicolon().join(
+        (phrase("at {:g}: ", level) if study.levels else "") + words.listed([x for x in study.labels if x in front])
         for level, front in zip(levels, fronts, strict=True)
     )
-    where = "every level" if study.levels else "the experiment"
+    where = phrase("every level" if study.levels else "the experiment")
     reason = (
-        "no block has a value of every guest under every policy."
+        phrase("no block has a value of every guest under every policy.")
         if not known
-        else f"{words.listed(always) if always else 'no policy'} {'are' if len(always) > 1 else 'is'} dominated by no "
-        f"other in {where}. Non-dominated {each}. By medians over {int(rows['n'].max())} blocks; "
+        else phrase(
+            "Dominated by no other in {}: {}. Non-dominated {}. By medians over {} blocks; ",
+            where,
+            words.listed(always) if always else phrase("no policy"),
+            each,
+            int(rows["n"].max()),
+        )
         + (
-            f"what {repeated} shows against itself makes nobody dominate."
+            phrase("what {} shows against itself makes nobody dominate.", repeated)
             if (repeated := noise.repeated(study))
-            else "a difference within noise can decide who dominates."
+            else phrase("a difference within noise can decide who dominates.")
         )
     )
 
@@ -47,18 +53,19 @@ def special(found: Findings) -> Special:
         wide = min(WIDE, len(levels))
         grid = container.subplots(-(-len(levels) // wide), wide, squeeze=False, sharex=True, sharey=True)
         for axes, level in zip(grid.flat, levels, strict=False):
-            _panel(axes, rows[rows["level"].fillna(-1) == _key(level)], study.labels)
             x = figures.ratio_axis(axes, "x", list(rows["geometric_mean"]))
             y = figures.ratio_axis(axes, "y", list(rows["worst"]))
-            axes.set(xlim=x, ylim=y, xlabel="geometric mean over guests")
-            if measure != NORMALISED:
+            inside = rows.assign(geometric_mean=rows["geometric_mean"].clip(*x), worst=rows["worst"].clip(*y))
+            _panel(axes, inside[inside["level"].fillna(-1) == _key(level)], study.labels)
+            axes.set(xlim=x, ylim=y, xlabel=phrase("geometric mean over guests"))
+            if not is_share(found):
                 strip.across(axes, noise_at(study, level), "x", x)
                 strip.across(axes, noise_at(study, level, worst=True), "y", y)
             if study.levels:
-                axes.set_title(f"at {level:g}", loc="left")
+                axes.set_title(phrase("level {:g}", level), loc="left")
         for axes in list(grid.flat)[len(levels) :]:
             axes.set_axis_off()
-        grid[0, 0].set_ylabel(f"worst guest\n({measure})")
+        grid[0, 0].set_ylabel(phrase("worst guest\n({})", measure))
         looks = style.looks(study.labels)
         handles = [
             axes.plot([], [], **(looks[label] | {"linestyle": ""}))[0]
@@ -72,11 +79,14 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"pareto{figures.suffix(study)}",
-                caption=f"Efficiency against protection: geometric mean over the guests, and the worst guest, both as "
-                f"{measure}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
-                "that could be run. The line joins them. Pale: bounds."
-                + (f" One panel a level of {study.axis}." if study.levels else "")
-                + ("" if measure == NORMALISED else strip.explained(study, "across of the guest that repeats worst")),
+                caption=phrase(
+                    "Efficiency against protection: geometric mean over the guests, and the worst guest, both as "
+                    "{}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
+                    "that could be run. The line joins them. Pale: bounds.",
+                    measure,
+                )
+                + (phrase(" One panel a level of {}.", study.axis) if study.levels else "")
+                + ("" if is_share(found) else strip.explained(study, phrase("across of the guest that repeats worst"))),
                 draw=draw,
                 height_in=0.9 + 0.18 * -(-len(study.labels) // 5) + 2.3 * -(-len(levels) // WIDE),
             ),
@@ -140,13 +150,15 @@ def _table(found: Findings, rows: pd.DataFrame, measure: str) -> Table:
     cells = [
         ([f"{row['level']:g}"] if swept else [])
         + [row["label"], words.number(row["geometric_mean"]), words.number(row["worst"])]
-        + [words.number(row["jain"]), str(int(row["n"])), "yes" if row["free"] else ""]
+        + [words.number(row["jain"]), str(int(row["n"])), phrase("yes") if row["free"] else ""]
         for row in records(rows)
     ]
-    head = (["level"] if swept else []) + ["policy", "geometric mean", "worst guest", "Jain", "n", "non-dominated"]
+    head = (phrases("level") if swept else []) + phrases(
+        "policy", "geometric mean", "worst guest", "Jain", "n", "non-dominated"
+    )
     return Table(
         name=f"pareto{figures.suffix(found.study)}",
-        caption=f"The points of the figure, as {measure}; n: blocks with a value of every guest.",
+        caption=phrase("The points of the figure, as {}; n: blocks with a value of every guest.", measure),
         head=head,
         rows=cells,
         aligns=("r" if swept else "") + "lrrrrl",

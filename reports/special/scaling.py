@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from reports import figures, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special.verdict import Special, judged
 from reports.summary import records
 
@@ -29,18 +30,18 @@ def special(found: Findings) -> Special:
     dear = small[small["share"] > SHARE]
     known = fits["exponent"].notna().all() and len(small) > 0 and len(fits) > 0
     most = rows.sort_values("share").iloc[-1] if len(rows) else None
-    reason = "no tick has a time." if most is None else (
-        f"decide time grows like n to the {fits['exponent'].min():.2f} to {fits['exponent'].max():.2f} "
-        f"(n log n: up to {LINEARITHMIC:g}), fitted from {LARGE} guests on; up to {MANY} guests it takes at most "
-        f"{100 * small['share'].max():.2f} % of one processor, and at {int(most['guests']):,} guests "
-        f"{100 * most['share']:.1f} % ({most['label']})."
-        + (f" Steeper: {words.listed(list(steep['label']))}." if len(steep) else "")
-        + (f" Above {100 * SHARE:g} %: {words.listed(sorted(set(dear['label'])))}." if len(dear) else "")
+    reason = phrase("no tick has a time.") if most is None else (
+        phrase("decide time grows like n to the {:.2f} to {:.2f} (n log n: up to {:g}), fitted from {} "
+"guests on; up to {} guests it takes at most {:.2f} % of one processor, and at {:,} guests "
+"{:.1f} % ({}).", fits["exponent"].min(), fits["exponent"].max(), LINEARITHMIC, LARGE, MANY, 100 * small["share"].max(),
+            int(most["guests"]), 100 * most["share"], most["label"])
+        + (phrase(" Steeper: {}.", words.listed(list(steep['label']))) if len(steep) else "")
+        + (phrase(" Above {:g} %: {}.", 100 * SHARE, words.listed(sorted(set(dear['label'])))) if len(dear) else "")
     )  # fmt: skip
 
     def draw(container: Container) -> None:
         axes = container.subplots()
-        axes.set(xscale="log", yscale="log", xlabel="guests", ylabel="time to decide, s")
+        axes.set(xscale="log", yscale="log", xlabel=phrase("guests"), ylabel=phrase("time to decide, s"))
         for label, look in style.looks(study.labels).items():
             mine = rows[rows["label"] == label]
             axes.plot(mine["guests"], mine["decide_s"], markersize=4.5, **look)
@@ -48,10 +49,14 @@ def special(found: Findings) -> Special:
         n = np.array(sorted(rows["guests"].unique()), dtype=float)
         guide = n * np.log(n)
         axes.plot(
-            n, guide * rows["decide_s"].max() / guide[-1], color=style.QUIET, linestyle=(0, (1, 2)), label="n log n"
+            n,
+            guide * rows["decide_s"].max() / guide[-1],
+            color=style.QUIET,
+            linestyle=(0, (1, 2)),
+            label=phrase("n log n"),
         )
         period = rows["period_s"].iloc[0]
-        axes.axhline(SHARE * period, color="#b00020", linewidth=0.8, label=f"{100 * SHARE:g} % of a processor")
+        axes.axhline(SHARE * period, color="#b00020", linewidth=0.8, label=phrase("{:g} % of a processor", 100 * SHARE))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         container.legend(loc="outside right upper")
@@ -62,16 +67,20 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"scaling{figures.suffix(study)}",
-                caption="Time of policy and governor for one decision, on the machine that ran the arbiter: median "
-                "over the ticks of all trials, and from the 10th to the 90th percentile, by guests; both axes "
-                "logarithmic. Dotted: n log n. Red: 1 % of one processor at the period of a tick.",
+                caption=phrase(
+                    "Time of policy and governor for one decision, on the machine that ran the arbiter: median "
+                    "over the ticks of all trials, and from the 10th to the 90th percentile, by guests; both "
+                    "axes logarithmic. Dotted: n log n. Red: 1 % of one processor at the period of a tick."
+                ),
                 draw=draw,
                 height_in=3.2,
             ),
             Table(
                 name=f"scaling{figures.suffix(study)}",
-                caption=f"Exponent of the decide time by guests from {LARGE} on, and its share of one processor.",
-                head=["policy", "exponent", *(f"{int(n):,}" for n in sorted(rows["guests"].unique()))],
+                caption=phrase(
+                    "Exponent of the decide time by guests from {} on, and its share of one processor.", LARGE
+                ),
+                head=[*phrases("policy", "exponent"), *(f"{int(n):,}" for n in sorted(rows["guests"].unique()))],
                 rows=[_line(row, rows) for row in records(fits)],
                 aligns="lr" + "r" * rows["guests"].nunique(),
             ),

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from reports import figures, style
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special.bruteforce import Division, divisions
 from reports.special.verdict import Special, judged
 from reports.study import Study
@@ -28,14 +29,27 @@ def special(found: Findings) -> Special:
     study = found.study
     every = [(label, one) for label, one in recomputed(study)]
     table = deviations(study, every)
-    reason = "no decision of a policy whose division can be recomputed." if not len(table) else (
-        f"over {int(table['decisions'].sum()):,} decisions and {int(table['targets'].sum()):,} targets the largest "
-        f"deviation from the recomputed division is {table['deviation_kib'].max():.3f} KiB (whole KiB allow "
-        f"{WHOLE_KIB:g}), the largest |sum - pool| {table['sum_kib'].max():.0f} KiB, bounds are violated "
-        f"{int(table['violations'].sum())} times, and prices of guests inside their bounds differ by at most "
-        f"{100 * table['dispersion'].max():.4f} % beyond what rounding to whole KiB allows "
-        f"{'' if table['unequal'].sum() == 0 else 'in ' + str(int(table['unequal'].sum())) + ' decisions'}"
-    ).rstrip() + "."  # fmt: skip
+    unequal = int(table["unequal"].sum()) if len(table) else 0
+    reason = (
+        phrase("no decision of a policy whose division can be recomputed.")
+        if not len(table)
+        else (
+            phrase(
+                "over {:,} decisions and {:,} targets the largest deviation from the recomputed division is "
+                "{:.3f} KiB (whole KiB allow {:g}), the largest |sum - pool| {:.0f} KiB, bounds are violated "
+                "{} times, and prices of guests inside their bounds differ by at most {:.4f} % beyond what "
+                "rounding to whole KiB allows{}.",
+                int(table["decisions"].sum()),
+                int(table["targets"].sum()),
+                table["deviation_kib"].max(),
+                WHOLE_KIB,
+                table["sum_kib"].max(),
+                int(table["violations"].sum()),
+                100 * table["dispersion"].max(),
+                phrase(" in {} decisions", unequal) if unequal else "",
+            )
+        )
+    )
     exact = len(table) > 0 and (table["deviation_kib"].max() < WHOLE_KIB) and table["sum_kib"].max() == 0
     holds = bool(exact and table["violations"].sum() == 0 and table["unequal"].sum() == 0) if len(table) else None
 
@@ -51,9 +65,9 @@ def special(found: Findings) -> Special:
             left.plot(exact_kib[::step] / MIB, recorded[::step] / MIB, **look)
             right.plot(exact_kib[::step] / MIB, (recorded - exact_kib)[::step], **look)
         left.axline((0, 0), slope=1, color=style.QUIET, linewidth=0.7)
-        left.set(xlabel="recomputed target, MiB", ylabel="recorded target, MiB")
+        left.set(xlabel=phrase("recomputed target, MiB"), ylabel=phrase("recorded target, MiB"))
         right.axhspan(-WHOLE_KIB, WHOLE_KIB, color="#eef4f1", zorder=0)
-        right.set(xlabel="recomputed target, MiB", ylabel="recorded - recomputed, KiB")
+        right.set(xlabel=phrase("recomputed target, MiB"), ylabel=phrase("recorded - recomputed, KiB"))
         right.yaxis.set_major_locator(MaxNLocator(6))
         handles, labels = left.get_legend_handles_labels()
         container.legend(handles, labels, loc="outside lower center", ncols=4, markerscale=2, handletextpad=0.3)
@@ -64,9 +78,12 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"solver{figures.suffix(study)}",
-                caption="Every target that was recorded against the one recomputed from the recorded view by Brent's "
-                f"method on the level λ. Right: their difference; in the shade less than {WHOLE_KIB:g} KiB, which is "
-                "what rounding to whole KiB costs.",
+                caption=phrase(
+                    "Every target that was recorded against the one recomputed from the recorded view by Brent's "
+                    "method on the level λ. Right: their difference; in the shade less than {:g} KiB, which is "
+                    "what rounding to whole KiB costs.",
+                    WHOLE_KIB,
+                ),
                 draw=draw,
                 height_in=3.1,
             ),
@@ -106,7 +123,8 @@ def deviations(study: Study, every: list[tuple[str, Division]]) -> pd.DataFrame:
                     "unequal": sum(one.unequal for one in mine),
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows)
+    columns = ["experiment", "backend", "label", "decisions", "targets", "deviation_kib", "sum_kib", "violations"]
+    return pd.DataFrame(rows, columns=[*columns, "dispersion", "unequal"])
 
 
 def _of(lines: list[Mapping[str, Any]]) -> Iterator[tuple[str, Division]]:
@@ -116,18 +134,34 @@ def _of(lines: list[Mapping[str, Any]]) -> Iterator[tuple[str, Division]]:
 def _table(study: Study, table: pd.DataFrame) -> Table:
     return Table(
         name=f"solver{figures.suffix(study)}",
-        caption="Largest deviation of a recorded target from the recomputed one, largest |sum - pool|, bounds "
-        "violated, and the dispersion of prices (max - min)/mean among the guests inside their bounds, where at "
-        "least two are; unequal: decisions in which it is more than rounding to whole KiB explains.",
-        head=["policy", "decisions", "targets", "deviation, KiB", "|sum - pool|, KiB", "violations", "dispersion",
-              "unequal"],
+        caption=phrase(
+            "Largest deviation of a recorded target from the recomputed one, largest |sum - pool|, "
+            "bounds violated, and the dispersion of prices (max - min)/mean among the guests inside "
+            "their bounds, where at least two are; unequal: decisions in which it is more than rounding "
+            "to whole KiB explains."
+        ),
+        head=phrases(
+            "policy",
+            "decisions",
+            "targets",
+            "deviation, KiB",
+            "|sum - pool|, KiB",
+            "violations",
+            "dispersion",
+            "unequal",
+        ),
         rows=[
             [
-                row["label"], f"{row['decisions']:,}", f"{row['targets']:,}", f"{row['deviation_kib']:.3f}",
-                f"{row['sum_kib']:.0f}", str(row["violations"]), f"{100 * row['dispersion']:.4f} %",
+                row["label"],
+                f"{row['decisions']:,}",
+                f"{row['targets']:,}",
+                f"{row['deviation_kib']:.3f}",
+                f"{row['sum_kib']:.0f}",
+                str(row["violations"]),
+                f"{100 * row['dispersion']:.4f} %",
                 str(row["unequal"]),
             ]
             for row in records(table)
         ],
         aligns="lrrrrrrr",
-    )  # fmt: skip
+    )

@@ -10,6 +10,7 @@ import pandas as pd
 from reports import figures, statistics, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special.verdict import Special, judged
 from reports.summary import records
 
@@ -27,8 +28,8 @@ def special(found: Findings) -> Special:
     quiet = damped[damped["high"] < plain["low"].min()] if enough else damped
     silent = damped[damped["high"] == 0]
     each = words.listed([f"{row['label']} {words.number(row['chatter'])}" for row in records(table)])
-    reason = f"states left again within {SOON_S:g} s, in a trial (median over blocks): {each}." + (
-        f" None at all under {words.listed(list(silent['label']))}." if len(silent) else ""
+    reason = phrase("states left again within {:g} s, in a trial (median over blocks): {}.", SOON_S, each) + (
+        phrase(" None at all under {}.", words.listed(list(silent["label"]))) if len(silent) else ""
     )
 
     def draw(container: Container) -> None:
@@ -53,11 +54,13 @@ def special(found: Findings) -> Special:
             grid[1].plot(row["chatter"], at, "o", color=style.INK)
             grid[1].hlines(at, row["low"], row["high"], color=style.INK)
         for state, (fill, hatch) in looks.items():
-            grid[0].bar(0, 0, color=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0, label=state or "no state")
+            grid[0].bar(
+                0, 0, color=fill, hatch=hatch, edgecolor=style.QUIET, linewidth=0, label=state or phrase("no state")
+            )
         grid[0].set_yticks(range(len(labels)), [style.shortened(label, 20) for label in labels])
-        grid[0].set(xlabel="time in the trial, s", ylim=(len(labels) - 0.5, -0.5))
+        grid[0].set(xlabel=phrase("time in the trial, s"), ylim=(len(labels) - 0.5, -0.5))
         grid[0].grid(visible=False, axis="y")
-        grid[1].set(xlabel=f"left within {SOON_S:g} s", xlim=(-0.5, None))
+        grid[1].set(xlabel=phrase("left within {:g} s", SOON_S), xlim=(-0.5, None))
         container.legend(loc="outside upper center", ncols=4)
 
     return Special(
@@ -66,16 +69,25 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"states{figures.suffix(study)}",
-                caption=f"Left: the state of each policy over time in one block ({place}). Right: how many times in a "
-                f"trial a state was left again within {SOON_S:g} s, median over blocks with its 95 % interval.",
+                caption=phrase(
+                    "Left: the state of each policy over time in one block ({}). Right: how many times in a "
+                    "trial a state was left again within {:g} s, median over blocks with its 95 % interval.",
+                    place,
+                    SOON_S,
+                ),
                 draw=draw,
                 height_in=1.1 + 0.34 * max(1, len(table)),
             ),
             Table(
                 name=f"states{figures.suffix(study)}",
-                caption=f"Changes of state in a trial, those taken back within {SOON_S:g} s, and MiB moved by balloons "
-                "a minute, all guests together; medians over blocks.",
-                head=["policy", "hysteresis", "changes", "taken back", "95 % interval", "n", "MiB moved a minute"],
+                caption=phrase(
+                    "Changes of state in a trial, those taken back within {:g} s, and MiB moved by balloons a "
+                    "minute, all guests together; medians over blocks.",
+                    SOON_S,
+                ),
+                head=phrases(
+                    "policy", "hysteresis", "changes", "taken back", "95 % interval", "n", "MiB moved a minute"
+                ),
                 rows=[
                     [
                         row["label"],

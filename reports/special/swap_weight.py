@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from reports import families, figures, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import joined, phrase, phrases
 from reports.special.verdict import Claim, Special, judged
 from reports.statistics import ENOUGH, FloatArray
 from reports.summary import records
@@ -29,17 +31,15 @@ def special(found: Findings) -> Special:
     study, paths = found.study, paths_of(found)
     table = overshoots(found, paths)
     if not len(table):
-        return Special(claim=Claim.OPEN, reason="no guest swaps under a policy that weighs swap.", blocks=[])
+        return Special(claim=Claim.OPEN, reason=phrase("no guest swaps under a policy that weighs swap."), blocks=[])
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     damped = table[(table["swap_weight"] > 0) & ((table["smoothing_s"] > 0) | table["fixed_point"].astype(bool))]
     known = len(bare) and len(damped) and table["n"].min() >= ENOUGH
     better, undamped = _helps(found, list(damped["label"])), _helps(found, list(bare["label"]))
     stirred = known and bare["swing_pc"].max() > 100 * SWINGS >= damped["swing_pc"].max()
     holds = bool(stirred and better is True and undamped is not True) if known else None
-    reason = (
-        f"{_stirred('undamped', bare)}; {_stirred('damped', damped)}. "
-        f"{_first(table)}{_said('a damped', better)} {_said('an undamped', undamped)}"
-    )
+    stirred_up = phrase("{}; {}.", _stirred("undamped", bare), _stirred("damped", damped))
+    reason = joined([stirred_up, *_first(table), _said("a damped", better), _said("an undamped", undamped)])
 
     def draw(container: Container) -> None:
         halves: Any = container.subfigures(2, 1, height_ratios=(3, 2.2))
@@ -52,20 +52,30 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"swap-weight{figures.suffix(study)}",
-                caption="Above: target of the guest that swaps most, as a share of the pool, against the one before, "
-                "in one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal nothing "
-                "moves any more; a path around it is an oscillation. Below: how much of the pool the targets overshoot "
-                "where they settle (median over blocks), by weight and smoothing, without and with the fixed point.",
+                caption=phrase(
+                    "Above: target of the guest that swaps most, as a share of the pool, against the one before, "
+                    "in one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal "
+                    "nothing moves any more; a path around it is an oscillation. Below: how much of the pool the "
+                    "targets overshoot where they settle (median over blocks), by weight and smoothing, without "
+                    "and with the fixed point."
+                ),
                 draw=draw,
                 height_in=5.0,
             ),
             Table(
                 name=f"swap-weight{figures.suffix(study)}",
-                caption=f"The first {FIRST} targets of the guest that swaps most (share of the pool), where it "
-                "settles, how far the largest target is beyond that, and how much targets still swing in the last "
-                f"{SETTLED} decisions (percent of the pool); medians over blocks.",
-                head=["policy", "ε", "smoothing, s", *(f"T{k}" for k in range(1, FIRST + 1)), "settles", "overshoot, %",
-                      "swing, %", "n"],
+                caption=phrase(
+                    "The first {} targets of the guest that swaps most (share of the pool), where it settles, "
+                    "how far the largest target is beyond that, and how much targets still swing in the last {} "
+                    "decisions (percent of the pool); medians over blocks.",
+                    FIRST,
+                    SETTLED,
+                ),
+                head=[
+                    *phrases("policy", "ε", "smoothing, s"),
+                    *(f"T{k}" for k in range(1, FIRST + 1)),
+                    *phrases("settles", "overshoot, %", "swing, %", "n"),
+                ],
                 rows=[
                     [row["label"], f"{row['swap_weight']:g}", f"{row['smoothing_s']:g}"]
                     + [f"{row[f't{k}']:.4f}" for k in range(1, FIRST + 1)]
@@ -76,7 +86,7 @@ def special(found: Findings) -> Special:
             ),
         ],
         frames={"swap-weight": table},
-    )  # fmt: skip
+    )
 
 
 def paths_of(found: Findings) -> pd.DataFrame:
@@ -144,32 +154,39 @@ def _helps(found: Findings, labels: list[str]) -> bool | None:
 def _stirred(which: str, table: pd.DataFrame) -> str:
     """What a weight stirs up, the worst of these."""
     if not len(table):
-        return f"no {which} weight was tried"
+        return phrase(f"no {which} weight was tried")
     over, swing = table["overshoot_pc"].max(), table["swing_pc"].max()
-    return f"{which}, targets overshoot by up to {over:.1f} % of the pool and still swing by {swing:.1f} % at the end"
+    return phrase(
+        f"{which}, targets overshoot by up to {{:.1f}} % of the pool and still swing by {{:.1f}} % at the end",
+        over,
+        swing,
+    )
 
 
 def _said(which: str, better: bool | None) -> str:
     if better is None:
-        return f"No difference between {which} weight and none is shown."
-    return f"{which.capitalize()} weight is {'better' if better else 'worse'} than none."
+        return phrase(f"No difference between {which} weight and none is shown.")
+    return phrase(f"{which.capitalize()} weight is {'better' if better else 'worse'} than none.")
 
 
-def _first(table: pd.DataFrame) -> str:
+def _first(table: pd.DataFrame) -> Iterator[str]:
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     if not len(bare):
-        return ""
+        return
     row = bare.sort_values("overshoot_pc").iloc[-1]
     steps = ", ".join(f"{row[f't{k}']:.3f}" for k in range(1, FIRST + 1))
     if row["swing_pc"] > 100 * SWINGS:
-        swings = f"still between {row['settled_low']:.4f} and {row['settled_high']:.4f} at the end"
-        return f"The first targets of {row['label']}: {steps}, and {swings}. "
-    return f"The first targets of {row['label']}: {steps}, settling at {row['settled']:.4f}. "
+        swings = phrase("still between {:.4f} and {:.4f} at the end", row["settled_low"], row["settled_high"])
+        yield phrase("The first targets of {}: {}, and {}.", row["label"], steps, swings)
+    else:
+        yield phrase("The first targets of {}: {}, settling at {:.4f}.", row["label"], steps, row["settled"])
 
 
 def _phases(container: Container, paths: pd.DataFrame) -> None:
     place = sorted(paths["place"].unique())[0]
-    shown = paths[(paths["place"] == place) & ~paths["fixed_point"].astype(bool)]
+    here = paths[paths["place"] == place]
+    bare = here[~here["fixed_point"].astype(bool)]
+    shown = bare if len(bare) else here  # with the fixed point only where nothing else ran
     smoothings = sorted(shown["smoothing_s"].unique())
     weights = sorted(shown["swap_weight"].unique())
     tints = style.colours(["", *map(str, weights)])
@@ -180,14 +197,14 @@ def _phases(container: Container, paths: pd.DataFrame) -> None:
             path = shown[(shown["smoothing_s"] == smoothing) & (shown["swap_weight"] == weight)]["target"].to_numpy()
             axes.plot(path[:-1], path[1:], "-o", color=tints[str(weight)], markersize=2.5, linewidth=0.8,
                       label=f"ε = {weight:g}")  # fmt: skip
-        axes.set(xlabel="target before", title=f"smoothing {smoothing:g} s")
-    grid[0, 0].set_ylabel("target, share of the pool")
+        axes.set(xlabel=phrase("target before"), title=phrase("smoothing {:g} s", smoothing))
+    grid[0, 0].set_ylabel(phrase("target, share of the pool"))
     handles, labels = grid[0, 0].get_legend_handles_labels()
     container.legend(handles, labels, loc="outside upper center", ncols=6)
 
 
 def _map(container: Container, table: pd.DataFrame) -> None:
-    kinds = [(False, "without the fixed point"), (True, "with the fixed point")]
+    kinds = [(False, phrase("without the fixed point")), (True, phrase("with the fixed point"))]
     kinds = [(flag, title) for flag, title in kinds if (table["fixed_point"].astype(bool) == flag).any()]
     grid = container.subplots(1, len(kinds), squeeze=False, width_ratios=[3, 1.4][: len(kinds)])
     most = max(1e-9, table["overshoot_pc"].max())
@@ -202,5 +219,5 @@ def _map(container: Container, table: pd.DataFrame) -> None:
                 axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=style.PAPER if dark else style.INK)
         axes.set_xticks(range(cells.shape[1]), [f"{x:g}" for x in cells.columns])
         axes.set_yticks(range(cells.shape[0]), [f"{y:g}" for y in cells.index])
-        axes.set(xlabel="weight ε", ylabel="smoothing, s", title=title)
+        axes.set(xlabel=phrase("weight ε"), ylabel=phrase("smoothing, s"), title=title)
         axes.grid(visible=False)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from reports import style, sweep
 from reports.findings import Findings
+from reports.language import phrase
 from reports.special.measure import estimates
 
 AXIS = "tax on idle memory"
@@ -30,7 +31,7 @@ def lines(axes: Axes, frame: pd.DataFrame, axis: str) -> None:
         mine = frame[frame["level"] == level] if levels else frame
         look = looks[f"{level:g}"] if levels else looks[""]
         sweep.line(axes, mine, ("median", "low", "high"), look, x="tax")
-    axes.set_xlabel(AXIS)
+    axes.set_xlabel(phrase(AXIS))
     _legend(axes, levels, axis)
 
 

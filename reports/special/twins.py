@@ -11,6 +11,7 @@ import pandas as pd
 from reports import figures, noise, statistics, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
+from reports.language import phrase, phrases
 from reports.special.verdict import Claim, Special, judged
 from reports.statistics import ENOUGH
 from reports.study import Study
@@ -25,16 +26,19 @@ def special(found: Findings) -> Special:
     pairs = trials_of(study)
     table = compared(pairs, study)
     if not len(table):
-        return Special(claim=Claim.OPEN, reason="no two guests do the same work.", blocks=[])
+        return Special(claim=Claim.OPEN, reason=phrase("no two guests do the same work."), blocks=[])
     first, second = table.iloc[0]["first"], table.iloc[0]["second"]
     several = len(set(table["label"])) > 1
     each = [
-        f"{words.within(row['ratio'], row['low'], row['high'])}"
-        f"{' under ' + row['label'] if several else ''}{words.at_level(row['level'])} "
-        f"(n = {row['n']}{'' if row['alike'] else ', with another size'})"
+        words.within(row["ratio"], row["low"], row["high"])
+        + (phrase(" under {}", row["label"]) if several else "")
+        + words.at_level(row["level"])
+        + phrase(" (n = {}{})", row["n"], "" if row["alike"] else phrase(", with another size"))
         for row in records(table)
     ]
-    reason = f"{first} does {words.listed(each)} of the work of {second} in the same trial, median over blocks."
+    reason = phrase(
+        "{} does {} of the work of {} in the same trial, median over blocks.", first, words.listed(each), second
+    )
 
     def draw(container: Container) -> None:
         axes = container.subplots()
@@ -59,22 +63,30 @@ def special(found: Findings) -> Special:
         blocks=[
             Picture(
                 name=f"twins{figures.suffix(study)}",
-                caption=f"What {first} and {second} did in the same trials: bars are medians over blocks, points are "
-                "single trials, and a line joins the two of one trial.",
+                caption=phrase(
+                    "What {} and {} did in the same trials: bars are medians over blocks, points are single "
+                    "trials, and a line joins the two of one trial.",
+                    first,
+                    second,
+                ),
                 draw=draw,
                 height_in=2.8,
             ),
             Table(
                 name=f"twins{figures.suffix(study)}",
-                caption=f"How many times as fast {first} is as {second}: median over blocks of the ratio within a "
-                "trial, with its exact 95 % interval. Judged where both have the same memory."
+                caption=phrase(
+                    "How many times as fast {} is as {}: median over blocks of the ratio within a trial, with "
+                    "its exact 95 % interval. Judged where both have the same memory.",
+                    first,
+                    second,
+                )
                 + _told(table, noise.repeated(study)),
-                head=[study.axis, "policy", "same memory", "ratio", "95 % interval", "n"],
+                head=[study.axis, *phrases("policy", "same memory", "ratio", "95 % interval", "n")],
                 rows=[
                     [
                         words.number(row["level"]),
                         row["label"],
-                        "yes" if row["alike"] else "no",
+                        phrase("yes" if row["alike"] else "no"),
                         words.middle(row["ratio"], row["low"], row["high"]),
                         words.interval(row["low"], row["high"]),
                         str(row["n"]),
@@ -93,7 +105,9 @@ def _told(table: pd.DataFrame, label: str) -> str:
     band = table.loc[table["alike"], "band"].max()
     if math.isnan(band):
         return ""
-    return f" Nothing within {words.deviation(band - 1)} of 1 is a difference: so far did {label} lie from itself."
+    return phrase(
+        " Nothing within {} of 1 is a difference: so far did {} lie from itself.", words.deviation(band - 1), label
+    )
 
 
 def _slower(alike: pd.DataFrame) -> bool | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 import pandas as pd
 
 from reports.document import Block
+from reports.language import phrase
 
 
 class Claim(StrEnum):
@@ -31,7 +32,7 @@ class Special:
     @property
     def verdict(self) -> str:
         """The verdict as a sentence."""
-        return f"{self.claim}: {self.reason}"
+        return phrase("{}: {}", phrase(self.claim), self.reason)
 
 
 def judged(holds: bool | None) -> Claim:

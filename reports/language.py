@@ -1,0 +1,103 @@
+"""In which language a report speaks: English in the sources, any other from a catalogue beside the templates.
+
+A phrase is looked up where it is said, in the language of the report that is being made, and only then are the data
+put into it. So no function hands a language on, and no name that somebody gave is ever translated.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+ENGLISH = "en"
+_current: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+class LanguageError(ValueError):
+    """No such language, or a phrase that its catalogue lacks."""
+
+
+@contextmanager
+def applied(language: str) -> Iterator[None]:
+    """Speak a language within the block.
+
+    Raises:
+        LanguageError: there is no catalogue of it.
+
+    """
+    if language not in languages():
+        raise LanguageError(f"no report in {language!r}; choose one of: {', '.join(languages())}")
+    token = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> str:
+    """Return the language that is spoken."""
+    return _current.get()
+
+
+def languages() -> tuple[str, ...]:
+    """Return every language that a report can be in."""
+    found = sorted(path.name.split(".")[1] for path in Path(__file__).parent.glob("phrases.*.yml"))
+    return (ENGLISH, *found)
+
+
+def phrase(english: str, *data: object) -> str:
+    """Return an English phrase in the language that is spoken, with data in place of its braces.
+
+    The blank at the edge of a phrase parts it from its neighbour, which only English wants.
+
+    Raises:
+        LanguageError: the catalogue lacks it.
+
+    """
+    if current() == ENGLISH:
+        return english.format(*data)
+    try:
+        return catalogue(current())[english.strip()].format(*data)
+    except KeyError:
+        raise LanguageError(f"phrases.{current()}.yml lacks: {english.strip()}") from None
+
+
+def phrases(*english: str) -> list[str]:
+    """Return several phrases, such as the head of a table."""
+    return [phrase(one) for one in english]
+
+
+def joined(sentences: Sequence[str]) -> str:
+    """Return sentences one after the other; those of Chinese need no blank between them."""
+    return (" " if current() == ENGLISH else "").join(sentences)
+
+
+@cache
+def catalogue(language: str) -> Mapping[str, str]:
+    """Return the phrases of a language by the English ones.
+
+    YAML folds what is broken over lines with a blank, which does not belong between two Chinese characters.
+    """
+    text = Path(__file__).with_name(f"phrases.{language}.yml").read_text(encoding="utf-8")
+    return {entry["en"]: unfolded(entry[language]) for entry in yaml.safe_load(text)}
+
+
+def unfolded(text: str) -> str:
+    """Return a text without the blanks next to a wide character, but for those before Latin letters and digits."""
+    return "".join(
+        char
+        for place, char in enumerate(text)
+        if char != " " or not _wide(text[place - 1 : place] + text[place + 1 :][:1])
+    )
+
+
+def _wide(neighbours: str) -> bool:
+    """Whether a blank between these does not belong there: both are wide, or one is a full stop, comma and the like."""
+    wide = [char for char in neighbours if unicodedata.east_asian_width(char) in "WF"]
+    return len(wide) == 2 or any(unicodedata.category(char).startswith("P") for char in wide)
