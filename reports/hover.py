@@ -79,6 +79,7 @@ def _share(place: int, count: int) -> tuple[float, float]:
 def _guest(rows: pd.DataFrame, number: str, *, first: bool) -> Iterator[dict[str, Any]]:
     used = (rows["mem_total_kib"] - rows["mem_free_kib"] - rows["buffers_kib"] - rows["cached_kib"]) / MIB
     swapped = (rows["swap_total_kib"] - rows["swap_free_kib"]) / MIB
+    states = [plain(state) if state else phrase("no state") for state in rows["state"]]
     lines = (
         (phrase("used"), used, {"stackgroup": f"memory{number}", "fillcolor": style.USED, "line": {"width": 0}}),
         (
@@ -89,7 +90,11 @@ def _guest(rows: pd.DataFrame, number: str, *, first: bool) -> Iterator[dict[str
         (
             phrase("allocated"),
             rows["current_kib"] / MIB,
-            {"line": {"color": style.ALLOCATED, "width": 1.5, "shape": "hv"}},
+            {
+                "line": {"color": style.ALLOCATED, "width": 1.5, "shape": "hv"},
+                "text": states,
+                "hovertemplate": "%{y:.0f} MiB, %{text}",
+            },
         ),
     )
     for name, values, look in lines:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 import reports
 from harness.records import RecordsError, TrialRow, TrialWriter
-from reports import content, fonts, html, shadows, style, summary, tables, timeline, typeset, words
+from reports import content, figures, fonts, html, shadows, style, summary, tables, timeline, typeset, words
 from reports.document import Contents, Document, Heading, Paragraph, Picture, Table
 from reports.findings import Findings
 from reports.special import asked
@@ -223,6 +224,23 @@ def test_measured_and_simulated_runs_are_never_put_together(tmp_path: Path) -> N
     pdf_path = reports.build([first, second], out=tmp_path / "both")
     with (pdf_path.parent / "tables" / "speedup.csv").open() as file:
         assert {row["backend"] for row in csv.DictReader(file)} == {"simulator", "xen"}
+
+
+def test_page_one_of_several_experiments_has_their_ranking_their_figure_and_contents(tmp_path: Path) -> None:
+    first = synthetic.write_run(tmp_path / "a", blocks=2, run="a").path
+    second = synthetic.write_run(tmp_path / "b", blocks=2, run="b", backend="xen").path
+    blocks = list(report_of(first, second).blocks)
+    page = blocks[: next(at for at, block in enumerate(blocks) if isinstance(block, Contents))]
+    assert [block.name for block in page if isinstance(block, Table | Picture)] == ["overview", "overview"]
+    ways = [block for block in blocks if isinstance(block, Paragraph) and block.text.startswith("A speed-up is")]
+    assert len(ways) == 1, "how to read it stands once"
+
+
+def test_one_value_near_zero_does_not_stretch_an_axis_over_decades() -> None:
+    low, high = figures.ratio_axis(Figure().subplots(), "x", [1e-16, 0.0, 0.9, 1.2, math.inf])
+    assert 1 / (2 * figures.FARTHEST) < low < 1 < high < 3
+    assert figures.edge(1e-16, "o", (low, high)) == "<"
+    assert figures.edge(0.9, "o", (low, high)) == "o"
 
 
 def test_two_runs_of_one_experiment_are_one_study_with_all_their_blocks(tmp_path: Path) -> None:
