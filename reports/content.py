@@ -127,12 +127,12 @@ def _comparison(found: Findings) -> Iterator[Block]:
 def _raw(study: Study) -> str:
     parts = []
     for run in study.runs:
-        changed = {name: what for name, what in run.changed_files.items() if not name.startswith("trials/")}
+        changed = {name: phrase(what) for name, what in run.changed_files.items() if not name.startswith("trials/")}
         changed |= {name: phrase("damaged ({})", why) for name, why in run.damage.items()}
         state = (
             phrase("all four as sealed by the manifest's SHA-256")
             if not changed
-            else "; ".join(f"{name} {what}" for name, what in sorted(changed.items()))
+            else words.semicolon().join(f"{name} {what}" for name, what in sorted(changed.items()))
         )
         parts.append(phrase("run {} in {}/ ({})", run.manifest["run"], run.path.name, state))
     return phrase(

@@ -99,7 +99,7 @@ def test_every_phrase_has_a_translation() -> None:
 
 
 def test_no_translation_is_of_a_phrase_that_nobody_says() -> None:
-    known = strings() | set(STATUSES)
+    known = strings() | set(STATUSES) | {"missing", "changed", "not sealed"}  # as records say it of a file
     made = re.compile(r"\{\} (\w+|\((higher|lower)\))|.*\b(un)?damped\b.*")
     assert [text for text in language.catalogue("zh") if text not in known and not made.fullmatch(text)] == []
 
