@@ -123,6 +123,9 @@ class Running:
         except DoorError:
             return []
 
+    def seen_mib(self) -> list[float]:
+        return [guest["current_kib"] / MIB for guest in self.ask("show")["guests"]]  # type: ignore[attr-defined]
+
     def told(self, event: str) -> list[str]:
         return [detail for name, _, detail in self.events if name == event]
 
@@ -192,7 +195,7 @@ def test_what_a_guest_had_that_is_stopped_is_kept_for_it_where_the_file_says_so(
     write(running.folder, FILE.replace("max_mib: 4096", "max_mib: 4096, keep_s: 600"))
     running.hup = True
     until(lambda: running.told("reloaded"), "the new file counts")
-    until(lambda: running.xen.size_mib["web-1"] == running.xen.size_mib["web-2"] == 800, "they are balanced")
+    until(lambda: running.seen_mib() == [800, 800], "they are balanced, and the service has seen it")
     del running.xen.size_mib["web-2"]
     running.xen.free_mib += 800
     until(lambda: running.told("kept"), "its part is kept")
