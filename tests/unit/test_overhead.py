@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from harness.experiment.files import load_experiment
 from harness.experiment.workloads import load_workloads
 from harness.policies import make
 from harness.simulator import hindsight
+from harness.simulator.curves import PAGE_KIB
 from harness.simulator.machine import load_machine
 from harness.simulator.trial import host_of
 from harness.view import HostView
 from tests.unit.views import MIB, in_mib, make_view
 
+ROOT = Path(__file__).parents[2]
 MEASURED = {"overhead": "measured"}
 
 
@@ -94,9 +97,22 @@ def test_a_guest_beside_free_memory_is_not_starved_any_more(policy: str, touched
     assert touched(policy, MEASURED) > 2 * split
 
 
+def test_the_page_has_what_was_simulated(touched: Any) -> None:  # noqa: ANN401
+    letter, split, guessed, measured = (
+        f"{touched(name, parameters):.0f}"
+        for name, parameters in (
+            ("two-state", {}), ("static", {}), ("two-state", {"reserve_mib": 128}), ("two-state", MEASURED),
+        )
+    )  # fmt: skip
+    page = " ".join((ROOT / "docs" / "policies.md").read_text(encoding="utf-8").split())
+    said = f"touches {letter} MiB/s, under the static split {split}, with a reserve of 128 MiB guessed {guessed}."
+    assert said in page
+    assert f"the balloon has moved: {measured}." in page
+
+
 @pytest.fixture(name="touched")
 def _touched(tmp_path: Any) -> Any:  # noqa: ANN401 - a function of a policy
-    """What a guest touches that grows to 260 MiB beside an idle one, with 300 MiB each of 700, simulated."""
+    """MiB/s that a guest touches that grows to 260 MiB beside an idle one, with 300 MiB each of 700, simulated."""
     path = tmp_path / "beside.yml"
     path.write_text(
         """name: beside
@@ -109,7 +125,7 @@ guests:
   - {name: idle, workload: idle, min_mib: 140, initial_mib: 300, max_mib: 600}
 policies: [static]
 repetitions: 1
-duration_s: 60
+duration_s: 120
 period_s: 2
 """
     )
@@ -118,6 +134,6 @@ period_s: 2
     def run(policy: str, parameters: dict[str, Any]) -> float:
         host = host_of(experiment, load_workloads(names=["mono", "idle"]), load_machine(), 1)
         hindsight.live(host, experiment, make(policy, parameters), lambda _: None)
-        return host.members[0].guest.ops
+        return host.members[0].guest.ops * PAGE_KIB / MIB / experiment.duration_s
 
     return run
