@@ -13,12 +13,15 @@ from typing import Any, Protocol
 import paramiko
 
 from harness.progress.plain import one_line
-from harness.xen.agent import BUSY, LOG, NO_ROOT, UNLED
 from harness.xen.machine import Machine
+from harness.xen.resident import BUSY, LOG, NO_ROOT, UNLED
 from harness.xen.ssh import PATIENCE_S, ConnectionFailed, connect, execute, transport
 from harness.xen.wire import Dom0Wire
 
-SENT = tuple(Path(__file__).with_name(f"{name}.py") for name in ("tracer", "brake", "deadman", "heir", "agent"))
+SENT = tuple(
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("tracer", "brake", "deadman", "heir", "asked", "toolstack", "agent", "resident")
+)
 LONGEST_ANSWER = 1 << 24
 LONGEST_COMPLAINT = 300
 NUDGE_S = 1.0
@@ -26,13 +29,13 @@ NUDGE_S = 1.0
 
 START = """
 import sys, types
-*used, agent = [(name, sys.stdin.buffer.read(int(size))) for name, size in (word.split(":") for word in sys.argv[1:])]
+*used, main = [(name, sys.stdin.buffer.read(int(size))) for name, size in (word.split(":") for word in sys.argv[1:])]
 for name, text in used:
     module = sys.modules["harness.xen." + name] = types.ModuleType("harness.xen." + name)
     exec(compile(text, "ballast-" + name, "exec"), module.__dict__)
-exec(compile(agent[1], "ballast-agent", "exec"))
+exec(compile(main[1], "ballast-resident", "exec"))
 """
-"""Runs what is sent: first what the agent imports, under the names by which it does, then the agent."""
+"""Runs what is sent: first the agent and what it imports, under the names by which it does, then its process."""
 
 CAUSES = {
     BUSY: "another agent is at work there. Stop the other controller, or wait until its lease runs out.",

@@ -27,8 +27,8 @@ from harness.experiment.metrics import Metric
 from harness.experiment.workloads import WORKLOADS, load_workload, load_workloads
 from harness.service.trust import TrustFile
 from harness.view import ViewError
-from harness.xen import agent as agent_module
-from harness.xen.agent import OPS, Agent, Tools
+from harness.xen import toolstack
+from harness.xen.agent import OPS, Agent
 from harness.xen.brake import Brake, BrakeError
 from harness.xen.describe import dpkg_packages, xl_info
 from harness.xen.domains import Domain, HostState, StateError
@@ -39,6 +39,7 @@ from harness.xen.machine import Machine
 from harness.xen.page_ages import histogram, touched_kib
 from harness.xen.ssh import ConnectionFailed, connect
 from harness.xen.swap_trace import MOST_FOLLOWED, MOST_PAGES, SwapTrace, pages
+from harness.xen.toolstack import Tools
 from harness.xen.tracer import Disk, Tracer
 from tests.unit.test_xen_agent import FakeXen
 
@@ -180,7 +181,7 @@ XL = [
 def test_what_xens_tools_print(out: bytes, read: str) -> None:
     text = out.decode(errors="replace")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent_module, "_run", lambda *argv: read if argv[0] == "xenstore-read" else text)
+        patch.setattr(toolstack, "_run", lambda *argv: read if argv[0] == "xenstore-read" else text)
         for op in ("state", "set"):
             request = {"op": op, "targets_kib": {"g1": 1000}}
             answer = Agent(Tools()).answer(json.dumps(request).encode())

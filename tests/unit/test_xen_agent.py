@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.xen import agent as agent_module
-from harness.xen.agent import BUSY, LARGEST_KIB, LEASE_OUT, SLACK_KIB, UNLED, Agent, Bindings, serve
+from harness.xen import toolstack
+from harness.xen.agent import Agent
+from harness.xen.asked import LARGEST_KIB
 from harness.xen.deadman import set_all
+from harness.xen.resident import BUSY, LEASE_OUT, UNLED, serve
+from harness.xen.toolstack import SLACK_KIB, Bindings
 
 SAFE = {"g1": 300_000, "g2": 300_000}
 
@@ -164,7 +167,7 @@ class Calls:
 @pytest.mark.parametrize("hvm", [False, True])
 def test_xens_own_limit_moves_before_the_balloon_is_told(monkeypatch: pytest.MonkeyPatch, hvm: bool) -> None:
     calls = Calls()
-    monkeypatch.setattr(agent_module, "_bindings", lambda: (calls, calls))
+    monkeypatch.setattr(toolstack, "_bindings", lambda: (calls, calls))
     Bindings().aim({"domid": 5, "hvm": hvm}, 200_000, 8_000, LARGEST_KIB)
     on_demand = [("domain_set_target_mem", 5, 192_000 + SLACK_KIB)] if hvm else []
     assert calls.made == [
@@ -176,7 +179,7 @@ def test_xens_own_limit_moves_before_the_balloon_is_told(monkeypatch: pytest.Mon
 
 def test_a_cap_below_a_target_is_xens_limit_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls()
-    monkeypatch.setattr(agent_module, "_bindings", lambda: (calls, calls))
+    monkeypatch.setattr(toolstack, "_bindings", lambda: (calls, calls))
     Bindings().aim({"domid": 5, "hvm": True}, 200_000, 8_000, 190_000)
     assert calls.made == [
         ("domain_setmaxmem", 5, 190_000),
@@ -360,7 +363,7 @@ DRIVER = """
 import os, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
-from harness.xen import agent
+from harness.xen import resident, toolstack
 from tests.unit.test_xen_agent import FakeXen
 class Bindings(FakeXen):
     def domains(self):
@@ -372,9 +375,9 @@ class Bindings(FakeXen):
         super().aim(domain, kib, video_kib, most_kib)
         with open({sent!r}, "a") as sent:
             print(domain["name"], kib, file=sent)
-agent.LOCK, agent.LOG, agent.Bindings = Path({lock!r}), Path({log!r}), Bindings
-agent._stay_in_memory = lambda: None  # it would stay in the memory of whoever runs the tests
-agent.main()
+resident.LOCK, resident.LOG, toolstack.Bindings = Path({lock!r}), Path({log!r}), Bindings
+resident._stay_in_memory = lambda: None  # it would stay in the memory of whoever runs the tests
+resident.main()
 """
 
 
@@ -383,7 +386,7 @@ class Process:
 
     def __init__(self, folder: Path) -> None:
         self.log, self.sent, self.broken = folder / "log", folder / "sent", folder / "broken"
-        root = str(Path(agent_module.__file__).parents[2])
+        root = str(Path(toolstack.__file__).parents[2])
         code = DRIVER.format(
             tests=root, root=root, lock=str(folder / "lock"), log=str(self.log), sent=str(self.sent),
             broken=str(self.broken),

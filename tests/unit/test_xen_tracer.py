@@ -183,8 +183,8 @@ def test_the_agent_traces_the_domains_that_there_are_and_ends_it_when_told(kerne
 def test_what_is_sent_to_dom0_finds_its_parts_without_the_project() -> None:
     sources = [path.read_bytes() for path in SENT]
     sources[-1] = b'__name__ = "sent"\n' + sources[-1].replace(b"from __future__ import annotations", b"", 1)
-    sources[-1] += b"\nimport json; print(json.dumps([Tracer.__module__, sorted(Tracer().take())]))"
+    sources[-1] += b"\nimport json; print(json.dumps([Agent.__module__, sorted(Agent(None).tracer.take())]))"
     words = [f"{path.stem}:{len(source)}" for path, source in zip(SENT, sources, strict=True)]
     argv = [sys.executable, "-I", "-c", START, *words]
     done = subprocess.run(argv, input=b"".join(sources), capture_output=True, check=True, cwd="/")
-    assert json.loads(done.stdout) == ["harness.xen.tracer", ["events", "failed", "lost"]]
+    assert json.loads(done.stdout) == ["harness.xen.agent", ["events", "failed", "lost"]]
