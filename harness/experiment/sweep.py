@@ -15,8 +15,9 @@ MiB = Annotated[int, Field(gt=0)]
 GuestName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 Kind = Literal[
-    "slow", "stuck", "stuck-at-times", "hidden-minimum", "hidden-maximum", "paused", "rebooting", "stale", "lying"
-]
+    "slow", "stuck", "stuck-at-times", "hidden-minimum", "hidden-maximum", "paused", "rebooting", "stale", "lying",
+    "babbling", "flooding",
+]  # fmt: skip
 Virtualisation = Literal["pv", "pvh"]
 
 

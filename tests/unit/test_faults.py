@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -10,8 +11,22 @@ import pytest
 
 from harness.experiment.faults import FAULTS
 from harness.experiment.sweep import Behaviour
+from harness.xen.facts import SampleError, parse_sample
 
-PROGRAMS = ("xl", "xenstore-chmod", "pkill", "sleep")
+PROGRAMS = ("xl", "xenstore-chmod", "pkill", "sleep", "mv", "install")
+
+IMPOSTOR_COMES = [
+    "mv /usr/bin/perl /usr/bin/perl.own", "install -m 644 /dev/stdin /run/impostor.pl",
+    "install -m 755 /dev/stdin /usr/bin/perl", "pkill -KILL -f ^perl - ",
+]  # fmt: skip
+IMPOSTOR_GOES = [
+    "mv -f /usr/bin/perl.own /usr/bin/perl",
+    "pkill -KILL -f ^(/usr/bin/perl.own /run/impostor.pl|yes$)",
+]
+TRUE = (
+    "B1 seq=0 mono_ms=5000 Buffers=1000 Cached=9000 Committed_AS=120000 MemAvailable=200000 MemFree=190000 "
+    "MemTotal=300000 SwapFree=8 SwapTotal=10 oom_kill=0"
+)
 
 
 def done_by(kind: str, tmp_path: Path, said: str = "go\n", **times: float) -> list[str]:
@@ -38,10 +53,38 @@ def done_by(kind: str, tmp_path: Path, said: str = "go\n", **times: float) -> li
             ["xl domid db [old]", "xenstore-chmod /local/domain/7/memory/target n0"],
             ["xl domid db [old]", "xenstore-chmod /local/domain/7/memory/target n0 r7"],
         ),
+        *((kind, IMPOSTOR_COMES, IMPOSTOR_GOES) for kind in ("lying", "babbling", "flooding")),
     ],
 )
 def test_a_fault_comes_at_its_time_and_ends(kind: str, begins: list[str], ends: list[str], tmp_path: Path) -> None:
     assert done_by(kind, tmp_path, at_s=4, for_s=2.5) == ["sleep 4", *begins, "sleep 2.5", *ends]
+
+
+def said_by(kind: str, tmp_path: Path) -> list[bytes]:
+    """What the arbiter hears of a guest where an impostor answers to the sampler's name."""
+    perl, fault = tmp_path / "perl.own", FAULTS[Behaviour(kind=kind).kind]
+    perl.write_text("#!/bin/sh\ncat >/dev/null\necho '" + TRUE + "'\n")
+    perl.chmod(0o755)
+    script = tmp_path / "impostor.pl"
+    script.write_text(fault.text.replace("/usr/bin/perl.own", str(perl)))
+    argv = ["perl", str(script), kind, "2", "-", "1"]
+    return subprocess.run(argv, input=b"", capture_output=True, check=True, timeout=20).stdout.split(b"\n")[:-1]
+
+
+def test_a_liar_says_it_uses_and_has_committed_so_many_times_what_it_does(tmp_path: Path) -> None:
+    (line,) = said_by("lying", tmp_path)
+    said = parse_sample(line)
+    assert (said.mem_total_kib, said.mem_available_kib, said.mem_free_kib) == (300_000, 100_000, 100_000)
+    assert (said.buffers_kib, said.cached_kib, said.committed_kib) == (0, 0, 240_000)
+
+
+def test_one_who_babbles_says_what_is_no_sample_and_then_that_it_boots_and_kills(tmp_path: Path) -> None:
+    nonsense, line = said_by("babbling", tmp_path)
+    assert nonsense.startswith(b"\x1b[2J")
+    with pytest.raises(SampleError):
+        parse_sample(nonsense)
+    said = parse_sample(line)
+    assert (said.oom_kills, said.mono_s, math.isnan(said.swap_free_kib)) == (1, 0.001, True)
 
 
 def test_one_without_an_end_stays(tmp_path: Path) -> None:
