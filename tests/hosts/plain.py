@@ -33,13 +33,13 @@ GRUB_DEFAULT=0
 GRUB_TIMEOUT=1
 GRUB_DISTRIBUTOR=Debian
 GRUB_CMDLINE_LINUX_DEFAULT="quiet"
-GRUB_CMDLINE_LINUX="console=ttyS0 mitigations=off rootdelay=900"
+GRUB_CMDLINE_LINUX="console=ttyS0 mitigations=off"
 GRUB_CMDLINE_XEN="console=com1 com1=115200,8n1 spec-ctrl=eager-fpu xpti=false"
-GRUB_CMDLINE_LINUX_XEN_REPLACE="console=hvc0 mitigations=off tsc=unstable rootdelay=900"
+GRUB_CMDLINE_LINUX_XEN_REPLACE="console=hvc0 mitigations=off tsc=unstable"
 GRUB_DISABLE_OS_PROBER=true
 """
-"""As its administrator may have written it; what stands for Xen is what emulation needs (harness/lab/qemu.py), and
-rootdelay what a machine needs whose processor others have: dom0's clock goes on meanwhile, and it gave its disk up."""
+"""As its administrator may have written it; what stands for Xen is what emulation needs (harness/lab/qemu.py).
+No rootdelay: Debian's initramfs sleeps so long before it looks for a disk at all."""
 
 
 def disk(network: str) -> Path:
