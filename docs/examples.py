@@ -1,7 +1,7 @@
 """Runs of the lab that are kept whole in reports/examples/, each with its report: `python docs/examples.py RUN…`.
 
-A run is copied as it was sealed, but for the parts of its trials, which its tables have together, and reported on there.
-What is left out of a report is the page in HTML: its charts take 5 MB, and `ballast report` makes it anew.
+A run is copied as it was sealed, but for the parts of its trials, which its tables have together, and reported on
+there. What is left out of a report is the page in HTML: its charts take 5 MB, and `ballast report` makes it anew.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ INDEX = """\
 # Runs to look at
 
 Measured in the lab, in its own time, as they were sealed, with the reports that `ballast report` makes of them (but for
-`report.html`, 5 MB each). What the columns mean: [results.md](../../docs/results.md). How to have the same numbers again:
-[reproducing.md](../../docs/reproducing.md). `python docs/examples.py RUN…` writes this folder; a test makes every report anew
-and compares its numbers.
+`report.html`, 5 MB each). What the columns mean: [results.md](../../docs/results.md). How to have the same numbers
+again: [reproducing.md](../../docs/reproducing.md). `python docs/examples.py RUN…` writes this folder; a test makes every
+report anew and compares its numbers.
 
 | run | trials | of them failed | commit | report |
 |---|--:|--:|---|---|
