@@ -5,6 +5,8 @@ Guests are named by patterns, for they come and go; a host has no durations and 
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -177,11 +179,22 @@ def _faults(service: Service) -> Iterator[Problem]:
     if service.fallback.name != Hold.name:
         yield from policy_faults("fallback", [service.fallback], listed=False)
     for key in ("key_file", "known_hosts"):
-        file = getattr(service.login, key)
-        if not file.is_file():
-            yield ("login", key), f"{file} is not there; {instead(file.name, [each.name for each in _beside(file)])}"
+        if wrong := _unreadable(getattr(service.login, key)):
+            yield ("login", key), wrong
     if service.metrics and int(service.metrics.rpartition(":")[2]) > 65535:
         yield ("metrics",), "ports go to 65535; choose another"
+
+
+def _unreadable(file: Path) -> str:
+    """Why a file cannot be read, and what to do; empty where it can."""
+    try:
+        with file.open("rb"):
+            return ""
+    except (FileNotFoundError, IsADirectoryError):
+        return f"{file} is not there; {instead(file.name, [each.name for each in _beside(file)])}"
+    except OSError as error:
+        who = pwd.getpwuid(os.geteuid()).pw_name
+        return f"{file} cannot be read by {who} ({error.strerror}); chgrp {who} and chmod 640, and 750 its folder"
 
 
 def _beside(file: Path) -> Iterator[Path]:

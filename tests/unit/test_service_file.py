@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +82,17 @@ def test_metrics_are_asked_for_at_an_address_and_a_port(address: str, write: Wri
     with pytest.raises(ConfigError, match="metrics"):
         write(metrics=repr(address))
     assert write(metrics="127.0.0.1:9469").metrics == "127.0.0.1:9469"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not read")
+def test_a_key_that_whoever_runs_it_cannot_read_is_named_with_the_remedy(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "id").chmod(0o600)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    write()
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        with pytest.raises(ConfigError, match=r"id cannot be read by nobody \(Permission denied\); chgrp nobody and"):
+            load_service(tmp_path / "service.yml")
+    finally:
+        os.seteuid(0)
