@@ -41,11 +41,6 @@ def test_every_statement_of_the_theory_has_a_test_and_every_test_a_statement() -
     assert stated == tested == set(range(1, max(stated) + 1))
 
 
-def test_the_chinese_derivation_has_no_statement_that_the_english_one_has_not() -> None:
-    numbers = {int(number) for number in re.findall(r"T(\d+)", page("theory.zh.md"))}
-    assert numbers <= {int(number) for number in re.findall(r"\*\*T(\d+)\.\*\*", page("theory.md"))}
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_link_and_every_path_leads_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
