@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAIRS = ("theory",)
+PAIRS = ("theory", "related-work")
 RELATION = re.compile(r"[=≤<≥]")
 LABEL = re.compile(r"\([A-Z]\)")
 

@@ -1,0 +1,134 @@
+"""The figures beside the words on related work are those that are kept, and the words hold of the figures."""
+# ruff: noqa: RUF001 - the pages have signs of their own for times
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from docs import beside
+from docs.marks import Kept, kept
+from docs.phrases import PHRASES
+from docs.reached import ABLATION, best_other
+from harness.policies import names
+
+PAGE = "".join(f"<!-- beside: {kind} -->\nold\n<!-- /beside -->\n" for kind in ("policies", "mixes", "losses", "xen"))
+
+
+def row(mix: str, label: str, mean: float, *, least: float = 1.0, bound: bool = False) -> dict[str, object]:
+    return {
+        "mix": mix, "held_out": False, "condition": "", "label": label, "bound": bound, "geometric_mean": mean,
+        "least_of_static": least, "blocks": 6, "date": "2026-11-27", "commit": "0123456",
+    }  # fmt: skip
+
+
+MIXES = pd.DataFrame([
+    row("`e09-a`", "static", 0.4), row("`e09-a`", "mom", 0.2, least=0.5), row("`e09-a`", "ballast", 0.8),
+    row("`e09-a`", "oracle", 0.9, bound=True),
+    row("b (`e09-x` at 1)", "static", 0.4), row("b (`e09-x` at 1)", "mom", 0.8),
+    row("b (`e09-x` at 1)", "ballast", 0.6, least=0.7), row("b (`e09-x` at 1)", "oracle", 0.9, bound=True),
+])  # fmt: skip
+
+
+def measured(*ratios: tuple[str, float, float, float]) -> Kept:
+    """What is kept of a measurement: label, level, ratio, band."""
+    keys = {"kind": "all", "n": 1}
+    rows = [{"label": a, "level": b, "speedup": c, "band": d, **keys} for a, b, c, d in ratios]
+    facts = {"axis": "mix (1 calm, 2 wild)", "dates": ["2026-11-27"], "commits": ["0123456789"]}
+    return Kept(facts=facts, rows=rows, simulated=[])
+
+
+@pytest.fixture(name="mixes", scope="module")
+def _mixes() -> pd.DataFrame:
+    """What is kept of the mixes, as the chapter quotes it."""
+    kept_rows = pd.read_csv(beside.PROJECT / beside.MIXES, keep_default_na=False)
+    return kept_rows[(kept_rows["condition"] == "") & ~kept_rows["held_out"] & ~kept_rows["mix"].str.contains(ABLATION)]
+
+
+@pytest.fixture(name="by_mix", scope="module")
+def _by_mix(mixes: pd.DataFrame) -> pd.DataFrame:
+    """What each policy reached, a row a policy and a column a mix."""
+    frame = mixes.pivot_table(index="label", columns="mix", values="geometric_mean")
+    return frame.rename(columns=beside.short)
+
+
+@pytest.mark.parametrize("language", PHRASES)
+def test_a_page_has_the_figures_that_are_kept(language: str) -> None:
+    page = (beside.PROJECT / beside.PAGES[language]).read_text(encoding="utf-8")
+    assert re.findall(r"<!-- beside: (\w+) -->", page) == ["policies", "mixes", "losses", "xen"]
+    found = kept(beside.ON_XEN, beside.PROJECT / beside.MEASURED)
+    every = pd.read_csv(beside.PROJECT / beside.MIXES, keep_default_na=False)
+    new = beside.rewritten(page, every, found, PHRASES[language])
+    assert new == page, "write it anew with: .venv/bin/python docs/beside.py"
+
+
+@pytest.mark.parametrize("language", PHRASES)
+def test_losing_is_shown_as_openly_as_winning(language: str) -> None:
+    page = beside.rewritten(PAGE, MIXES, None, PHRASES[language])
+    assert "\nold\n" not in page
+    assert "| `ballast` | 1.73× | 1.50× (b) | 2.00× (a) | 1 | – | 0.70 |" in page
+    assert "| `mom` | 1.00× | 0.50× (a) | 2.00× (b) | 1 | 1 | 0.50 |" in page
+    assert "| `mom` | 0.200 | **0.800** |" in page
+    assert "| `ballast` | **0.800** | 0.600 |" in page
+    assert re.search(r"b ?\(0\.600.*`mom`.*\)", page)
+    assert "b (0.70)" in page
+    assert not re.search(r"a ?\(", re.sub(r"(?m)^\|.*$", "", page)), "nothing is lost in a"
+
+
+def test_a_bound_is_nobodys_rival() -> None:
+    page = beside.rewritten(PAGE, MIXES, None, PHRASES["en"])
+    assert "| `oracle` (bound) | 0.900 | 0.900 |" in page
+    assert page.count("`oracle`") == 1
+
+
+def test_what_lies_within_the_noise_is_in_brackets() -> None:
+    found = measured(
+        ("ballast", 1, 1.45, 1.01), ("ballast", 2, 0.97, 1.06), ("mom", 1, 0.6, 1.01), ("mom", 2, 0.9, 1.06)
+    )
+    page = beside.rewritten(PAGE, MIXES, found, PHRASES["en"])
+    assert "| policy | calm | wild |" in page
+    assert "| `ballast` | 1.45× | (0.97×) |" in page
+    assert "| `mom` | 0.60× | 0.90× |" in page
+    assert "1 block a mix, 2026-11-27, commit 0123456: an observation." in page
+
+
+def test_what_is_not_measured_says_so_and_a_marker_of_no_kind_is_an_error() -> None:
+    assert "Not measured yet." in beside.rewritten(PAGE, MIXES, None, PHRASES["en"])
+    with pytest.raises(KeyError, match="oddly"):
+        beside.rewritten("<!-- beside: oddly -->\n<!-- /beside -->", MIXES, None, PHRASES["en"])
+
+
+def test_every_policy_that_anybody_can_run_is_in_the_chapter() -> None:
+    page = (beside.PROJECT / beside.PAGES["en"]).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", page))
+    assert set(names()) - {"unconstrained"} <= named
+
+
+def test_what_the_chapter_says_in_words_of_the_mixes_holds_of_them(mixes: pd.DataFrame, by_mix: pd.DataFrame) -> None:
+    static = by_mix.loc["static"]
+    assert (by_mix.loc["self-balloon"] < static).mean() > 0.5
+    assert (by_mix.loc[["self-balloon", "two-state"], "cache"] < static["cache"]).all()
+    assert by_mix.loc["ghost"].tolist() == pytest.approx(static.tolist(), rel=0.001), "in a full host it moves nothing"
+    best = {beside.short(str(mix)): best_other(rows)[0] for mix, rows in mixes.groupby("mix")}
+    assert (best["night"], best["shares"]) == ("miss-ratio", "miss-ratio")
+    assert by_mix["bursts"].idxmin() == "miss-ratio"
+    assert Counter(best.values()).most_common(1)[0][0] == "dynamic-baseline"
+    over = by_mix.drop(index=["informed", "oracle"]).div(static).prod(axis="columns")
+    assert set(over.nsmallest(2).index) == {"mom", "proxmox"}
+    assert over.idxmax() == "ballast"
+
+
+def test_what_the_chapter_says_in_words_of_xen_holds_of_what_was_measured() -> None:
+    found = kept("e09-on-xen", beside.PROJECT / beside.MEASURED)
+    assert found is not None
+    over = {(str(row["label"]), int(row["level"])): row for row in found.rows if row["kind"] == "all"}
+    first = {label: row["speedup"] for (label, level), row in over.items() if level == 1}
+    assert max(first, key=first.__getitem__) == "ballast"
+    assert max(first["two-state"], first["two-state repaired"]) < 1
+    assert all(1 / row["band"] <= row["speedup"] <= row["band"] for (_, level), row in over.items() if level == 2)
+    taxed = kept("e10-tax", beside.PROJECT / beside.MEASURED)
+    assert taxed is not None
+    assert all(row["speedup"] < 1.3 for row in taxed.rows if row["headline"]), "less than ESX is reported to gain"
