@@ -85,6 +85,12 @@ def test_both_languages_have_the_same_sources(name: str) -> None:
     assert Counter(years[0]) == Counter(years[1])
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_readme_links_a_chapter_in_both_languages(name: str) -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert all(f"](docs/{page})" in readme for page in (f"{name}.md", f"{name}.zh.md"))
+
+
 def test_a_formula_that_differs_is_found() -> None:
     assert formulas("so\n\n    a = b + c,   but not so,   d ≤ e.      (W)\n") == ["a = b + c", "d ≤ e", "(W)"]
     assert formulas("- which\n\n      x < 1,\n") == ["x < 1"]
