@@ -20,8 +20,9 @@ def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
     if study.simulated and (why := study.experiment("only_measured")):
         yield phrase("{}: this is simulated, and {}.", phrase(Claim.OPEN), str(why).rstrip("."))
         return
-    yield from (special.verdict for special in specials)
     limit, entries = study.experiment("loses_at_most"), study.experiment("judged_by") or ()
+    if not (limit or entries):  # else its figures answer questions of their own
+        yield from (special.verdict for special in specials)
     if study.baseline is not None:
         yield from (claims.verdict(found, claims.wanted(study, said)) for said in entries)
         if limit:

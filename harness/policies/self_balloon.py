@@ -1,7 +1,7 @@
 """`self-balloon`: every guest toward its own committed memory; nobody looks at the host.
 
 Magenheimer, "Memory Overcommit… without the Commitment" (Xen Summit 2008): the userspace daemon. The variant `kernel`
-is the driver that Linux had from 2010 to 2019 (drivers/xen/xen-selfballoon.c).
+is the driver that Linux had from 2011 to 2019 (drivers/xen/xen-selfballoon.c).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SelfBalloonParams(OverheadParams):
     variant: Literal["userspace", "kernel"] = Field(
         default="userspace",
         description="userspace: the daemon of 2008, down by a tenth of the way every tick; "
-        "kernel: the Linux driver of 2010-2019, down by an eighth every 5 s, 10 % of max_kib added to the goal",
+        "kernel: the Linux driver of 2011-2019, down by an eighth every 5 s, 10 % of max_kib added to the goal",
     )
 
 

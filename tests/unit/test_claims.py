@@ -17,6 +17,7 @@ from harness.experiment.files import load_experiment
 from reports import answers, claims, families, statistics, summary, words
 from reports.claims import Says
 from reports.findings import Findings, together
+from reports.special.verdict import Claim, Special
 from reports.study import studies
 from reports.words import Verdict
 from tests.unit import synthetic_run as synthetic
@@ -109,6 +110,15 @@ def test_a_claim_is_judged_by_what_the_experiment_says_and_else_not_at_all(tmp_p
     assert [said.partition(":")[0] for said in answers.verdicts(asked, [])] == [
         "Supported", "Not supported", "Not supported"
     ]  # fmt: skip
+
+
+def test_a_figure_judges_a_claim_only_where_nothing_else_is_said_to(tmp_path: Path) -> None:
+    special = Special(claim=Claim.SUPPORTED, reason="of something else.", blocks=())
+    setting = dict(synthetic.manifest()["experiment"])  # type: ignore[call-overload]
+    alone = findings(tmp_path / "alone", experiment=setting)
+    assert list(answers.verdicts(alone, [special])) == ["Supported: of something else."]
+    said = findings(tmp_path / "said", experiment=setting | {"judged_by": [{"policies": ["bad"]}]})
+    assert [verdict.partition(":")[0] for verdict in answers.verdicts(said, [special])] == ["Not supported"]
 
 
 def test_what_only_a_measurement_can_show_is_not_judged_by_a_simulated_run(tmp_path: Path) -> None:
