@@ -43,20 +43,23 @@ class Service:
         return [f"{line['event']} {line['guest']} {line['detail']}" for line in lines if "event" in line]
 
 
-@contextmanager
-def serving(lived: Lived, folder: Path) -> Iterator[Service]:
-    """Balance both guests of the smoke experiment by `equal`, for as long as it is wanted."""
+def wanted(lived: Lived, **others: object) -> dict[str, object]:
+    """What a service's file says that balances both guests of the smoke experiment by `equal`."""
     dom0 = lived.site.dom0
-    said = {
+    return {
         "login": {"key_file": str(dom0.key_file), "known_hosts": str(dom0.known_hosts)},
         "host": {"address": dom0.address, "port": dom0.port},
         "guests": [_rule(*pair) for pair in zip(lived.site.guests, lived.experiment.guests, strict=True)],
         "policy": "equal",
         "pool_mib": lived.experiment.pool_mib,
         "reserve_mib": lived.experiment.reserve_mib,
-        "socket": str(folder / "s"),
-        "decisions": str(folder / "lines.jsonl"),
-    }
+    } | others
+
+
+@contextmanager
+def serving(lived: Lived, folder: Path) -> Iterator[Service]:
+    """Balance them for as long as it is wanted."""
+    said = wanted(lived, socket=str(folder / "s"), decisions=str(folder / "lines.jsonl"))
     (folder / "service.yml").write_text(yaml.safe_dump(said))
     command = [str(BIN / "ballast"), "balance", "--config", str(folder / "service.yml")]
     with (folder / "log").open("w") as log:

@@ -86,7 +86,7 @@ def _build(part: Path, network: str, packages: list[str]) -> None:
 @contextmanager
 def running(made: Path, folder: Path) -> Iterator[Path]:
     """Boot it from a copy that writes into `folder`; returns the inventory there, once SSH answers."""
-    ports = {name: _free_port() for name in ADDRESSES}
+    ports = {name: free_port() for name in ADDRESSES}
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-{ADDRESSES[name]}:22" for name, port in ports.items())
     overlay = ["-b", made / "disk.qcow2", "-F", "qcow2", folder / "disk.qcow2"]
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *overlay], check=True)
@@ -146,7 +146,8 @@ def _inventory(made: Path, folder: Path, ports: dict[str, int]) -> Path:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 

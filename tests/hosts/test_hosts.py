@@ -50,7 +50,7 @@ class Server:
 
     def ask(self, words: str) -> str:
         """Run a shell's words on the server."""
-        done = self.run(BIN / "ansible", "xen1", "-m", "raw", "-a", words)
+        done = self.run(BIN / "ansible", "xen1", "-e", "ansible_ssh_use_tty=false", "-m", "raw", "-a", words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.partition("\n")[2]
 
