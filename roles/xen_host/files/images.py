@@ -34,6 +34,11 @@ DRIVERS = """\
 manual_add_modules xen-blkfront ext4
 """
 """For the initramfs: what a guest finds its root with. A distribution's has all drivers, and takes a guest 150 MiB."""
+FSTAB = """\
+/dev/xvda / ext4 errors=remount-ro 0 1
+/dev/xvdb none swap sw,nofail,x-systemd.device-timeout=15min 0 0
+"""
+"""Systemd gives a disk 90 s to show up; beside other guests, on an emulated processor, that was not enough."""
 MIB = 1 << 20
 
 Guest = dict[str, Any]
@@ -141,7 +146,7 @@ def fill(folder: Path, guest: Guest, disk: Path) -> None:
     with mounted(disk) as root:
         (root / "etc/hostname").write_text(f"{guest['hostname']}\n")
         (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {guest['hostname']}\n")
-        (root / "etc/fstab").write_text("/dev/xvda / ext4 errors=remount-ro 0 1\n/dev/xvdb none swap sw 0 0\n")
+        (root / "etc/fstab").write_text(FSTAB)
         network = f"[Match]\nType=ether\n\n[Network]\n{address(guest)}"
         (root / "etc/systemd/network/ballast.network").write_text(network)
         (root / "etc/resolv.conf").unlink(missing_ok=True)
