@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from harness import cells
+from harness.cells import LARGEST as LARGEST
+from harness.cells import Curve as Curve
+from harness.cells import FloatArray as FloatArray
+from harness.cells import ViewError as ViewError
+
 BoolArray = npt.NDArray[np.bool_]
-Curve = tuple[tuple[float, float], ...]
-"""Pairs: `(age_s, kib)` of a page-age histogram, `(depth_kib, kib_per_s)` of ghost returns."""
 
 TINY = 1e-9
 """In place of no swap at all, of which no share is in use."""
-LARGEST = 2.0**40
-"""Above this no figure is believed: 1 PiB in KiB, so that sums over 8192 guests stay exact integers in float64."""
-LONGEST_CURVE = 4096
-"""Points of one histogram; the multi-generational LRU gives tens, a swap trace hundreds."""
-LONGEST_NAME = 255
-DEFAULT_SHARES = 1000.0
-
-
-class ViewError(ValueError):
-    """A view that cannot be read; the message names the place in it and the remedy."""
 
 
 def unknown() -> FloatArray:
@@ -168,41 +161,41 @@ class HostView:
 
         A view that was recorded may lack the size of a guest that was gone; with `sized` that is an error.
         """
-        view = _mapping(obj, "the view")
-        host = _mapping(view.get("host"), "host")
+        view = cells.mapping(obj, "the view")
+        host = cells.mapping(view.get("host"), "host")
         rows = view.get("guests")
         if not isinstance(rows, list):
-            raise ViewError(f"guests: expected a list of guests, found {_show(rows)}.")
-        guests = [_mapping(row, f"guests[{i}]") for i, row in enumerate(rows)]
-        names = [_name(guest.get("name"), f"guests[{i}].name") for i, guest in enumerate(guests)]
+            raise ViewError(f"guests: expected a list of guests, found {cells.show(rows)}.")
+        guests = [cells.mapping(row, f"guests[{i}]") for i, row in enumerate(rows)]
+        names = [cells.name(guest.get("name"), f"guests[{i}].name") for i, guest in enumerate(guests)]
         if twice := [name for name, times in Counter(names).items() if times > 1]:
-            raise ViewError(f"guests: {_show(twice[0])} is there more than once. Give every guest its own name.")
-        parts: dict[str, Any] = {name: _number(host.get(name), f"host.{name}") for name in HOST_FIELDS}
-        parts |= {name: np.array([_cell(guest, name, i) for i, guest in enumerate(guests)]) for name in COLUMNS}
+            raise ViewError(f"guests: {cells.show(twice[0])} is there more than once. Give every guest its own name.")
+        parts: dict[str, Any] = {name: cells.number(host.get(name), f"host.{name}") for name in HOST_FIELDS}
+        parts |= {name: np.array([cells.cell(guest, name, i) for i, guest in enumerate(guests)]) for name in COLUMNS}
         if sized and np.isnan(parts["current_kib"]).any():
             where = f"guests[{int(np.argmax(np.isnan(parts['current_kib'])))}].current_kib"
             raise ViewError(
                 f"{where}: missing. It is what Xen gives the guest now; no decision is possible without it."
             )
         for name in CURVES:
-            parts[name] = tuple(_curve(guest.get(name), f"guests[{i}].{name}") for i, guest in enumerate(guests))
+            parts[name] = tuple(cells.curve(guest.get(name), f"guests[{i}].{name}") for i, guest in enumerate(guests))
         for name in ("promised_kib", "xen_age_s"):
             if name not in host:
                 parts[name] = 0.0
-        return cls(time_s=_number(view.get("time_s"), "time_s"), names=tuple(names), **parts)
+        return cls(time_s=cells.number(view.get("time_s"), "time_s"), names=tuple(names), **parts)
 
     def to_json(self) -> dict[str, Any]:
         """The View contract: sizes as integers of KiB, null for unknown, optional curves only where there are some."""
         lacking: list[bool] = np.isnan(self._table.sum(axis=1)).tolist()
-        columns = map(_column_of_json, COLUMNS, lacking, self._table)
+        columns = map(cells.column_of_json, COLUMNS, lacking, self._table)
         guests = zip(self.names, *columns, strict=True)
         rows: list[dict[str, Any]] = [dict(zip(ROW, guest, strict=True)) for guest in guests]
         for name in CURVES:
             for i, points in enumerate(getattr(self, name)):
                 if points is not None:
                     rows[i][name] = [list(point) for point in points]
-        host = {key: _plain(key, getattr(self, key)) for key in HOST_FIELDS}
-        return {"time_s": _plain("time_s", self.time_s), "host": host, "guests": rows}
+        host = {key: cells.plain(key, getattr(self, key)) for key in HOST_FIELDS}
+        return {"time_s": cells.plain("time_s", self.time_s), "host": host, "guests": rows}
 
 
 HOST_FIELDS = ("total_kib", "free_kib", "reserve_kib", "promised_kib", "xen_age_s")
@@ -215,85 +208,3 @@ AGE = COLUMNS.index("age_s")
 
 def _believed_points(curve: Curve | None) -> Curve | None:
     return curve and tuple(point for point in curve if all(0 <= number <= LARGEST for number in point))
-
-
-def _show(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "…"
-
-
-def _mapping(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ViewError(f"{where}: expected an object, found {_show(value)}.")
-    return value
-
-
-def _name(value: object, where: str) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_NAME or not value.isprintable():
-        raise ViewError(f"{where}: expected a printable name of 1 to {LONGEST_NAME} characters, found {_show(value)}.")
-    return value
-
-
-def _number(value: object, where: str) -> float:
-    if value is None:
-        return math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST:
-        return float(value)
-    raise ViewError(f"{where}: expected a number from 0 to 2^40, or null when it is not known; found {_show(value)}.")
-
-
-def _cell(guest: Mapping[str, Any], column: str, i: int) -> float:
-    """One guest's figure. Shares have a default; bounds must not cross."""
-    where = f"guests[{i}].{column}"
-    if column == "paused":
-        return _flag(guest.get(column), where)
-    number = _number(guest.get(column), where)
-    if column == "shares":
-        if number == 0:
-            raise ViewError(f"{where}: must be above 0; the default is {DEFAULT_SHARES:.0f}.")
-        return DEFAULT_SHARES if math.isnan(number) else number
-    if column == "max_kib" and number < _number(guest.get("min_kib"), f"guests[{i}].min_kib"):
-        raise ViewError(f"{where}: {number:.0f} is below min_kib. Raise max_kib or lower min_kib.")
-    return number
-
-
-def _flag(value: object, where: str) -> float:
-    if value is None:
-        return math.nan
-    if isinstance(value, bool):
-        return float(value)
-    raise ViewError(f"{where}: expected true, false, or null when it is not known; found {_show(value)}.")
-
-
-def _curve(value: object, where: str) -> Curve | None:
-    if value is None:
-        return None
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > LONGEST_CURVE:
-        raise ViewError(f"{where}: expected a list of at most {LONGEST_CURVE} pairs of numbers, found {_show(value)}.")
-    return tuple(_point(point, f"{where}[{i}]") for i, point in enumerate(value))
-
-
-def _point(value: object, where: str) -> tuple[float, float]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2 or None in value:
-        raise ViewError(f"{where}: expected a pair of numbers, found {_show(value)}.")
-    return _number(value[0], where), _number(value[1], where)
-
-
-def _column_of_json(name: str, lacks: bool, column: FloatArray) -> list[float | None]:
-    """A column as JSON has it: sizes as whole KiB, `paused` as true or false, null for NaN."""
-    values: list[float] = column.tolist()
-    if lacks:
-        return [None if math.isnan(value) else _json_of(name, value) for value in values]
-    if name == "paused":
-        return [value > 0 for value in values]
-    if name.endswith("_kib"):
-        values = np.rint(column).astype(np.int64).tolist()
-    return list(values)
-
-
-def _json_of(name: str, value: float) -> float | int | bool:
-    return value > 0 if name == "paused" else round(value) if name.endswith("_kib") else value
-
-
-def _plain(name: str, value: float) -> float | int | None:
-    return _json_of(name, float(value)) if math.isfinite(value) else None
