@@ -71,6 +71,18 @@ class HostView:
     shmem_kib: FloatArray = field(default_factory=unknown)
     paused: FloatArray = field(default_factory=unknown)
     """Above 0: Xen lets the guest not run; 0: it does."""
+    reclaimable_slab_kib: FloatArray = field(default_factory=unknown)
+    """What the kernel keeps of files' names and the like, and frees on demand as it does page cache."""
+    huge_pages_kib: FloatArray = field(default_factory=unknown)
+    """Set aside for huge pages, in use or not: neither given back nor swapped."""
+    arc_kib: FloatArray = field(default_factory=unknown)
+    """The cache of ZFS, which Linux counts neither as cache nor as available."""
+    arc_min_kib: FloatArray = field(default_factory=unknown)
+    """Below this it does not shrink."""
+    zram_kib: FloatArray = field(default_factory=unknown)
+    """Taken by what was swapped to zram, compressed: neither given back nor swapped again."""
+    zram_swapped_kib: FloatArray = field(default_factory=unknown)
+    """Of the swap in use, what is there and so on no disk."""
     page_ages: tuple[Curve | None, ...] = ()
     ghost_returns: tuple[Curve | None, ...] = ()
 
@@ -112,9 +124,58 @@ class HostView:
         return float(self.current_kib.sum() + self.free_kib - self.reserve_kib - self.promised_kib)
 
     @property
+    def plain_used_kib(self) -> FloatArray:
+        """MemTotal - MemFree - Buffers - Cached, by which others go; NaN where unknown or contradictory."""
+        return self._derive(
+            "plain_used", lambda: self.mem_total_kib - self.mem_free_kib - self.buffers_kib - self.cached_kib
+        )
+
+    @property
     def used_kib(self) -> FloatArray:
-        """MemTotal - MemFree - Buffers - Cached; NaN where unknown or contradictory."""
-        return self._derive("used", lambda: self.mem_total_kib - self.mem_free_kib - self.buffers_kib - self.cached_kib)
+        """That without reclaimable slab and what the cache of ZFS could give: what only swap would free; NaN likewise.
+
+        What a guest does not tell, or what is more than there is left to be, is not taken off.
+        """
+        return self._derive("used", lambda: self.plain_used_kib - self._slab_kib - self.arc_spare_kib)
+
+    @property
+    def _slab_kib(self) -> FloatArray:
+        """Reclaimable slab, all of it, for `cached_kib` is all of page cache; 0 where unknown or contradictory.
+
+        The kernel's own estimate (si_mem_available, mm/show_mem.c) treats the two alike: of each it leaves out the low
+        watermark, at most half of it, as in use.
+        """
+        slab = self.reclaimable_slab_kib
+        return self._derive("slab", lambda: np.where(slab <= self.plain_used_kib, slab, 0.0))
+
+    @property
+    def arc_spare_kib(self) -> FloatArray:
+        """What the cache of ZFS has above its least, and gives under pressure; 0 where unknown or contradictory."""
+
+        def spare() -> FloatArray:
+            above = np.maximum(self.arc_kib - self.arc_min_kib, 0.0)
+            return np.where(above <= self.plain_used_kib - self._slab_kib, above, 0.0)
+
+        return self._derive("arc_spare", spare)
+
+    @property
+    def available_kib(self) -> FloatArray:
+        """MemAvailable, and what the cache of ZFS could give besides; NaN where MemAvailable is unknown."""
+        return self._derive("available", lambda: self.mem_available_kib + self.arc_spare_kib)
+
+    @property
+    def least_kib(self) -> FloatArray:
+        """The minimum, or what could not be taken from a guest whatever happened to it; at most its maximum.
+
+        Huge pages and the store of zram, where they are known and not more than it uses.
+        """
+
+        def least() -> FloatArray:
+            fixed = np.nan_to_num(self.huge_pages_kib) + np.nan_to_num(self.zram_kib)
+            fixed = np.where(fixed <= np.fmin(self.current_kib, self.plain_used_kib), fixed, 0.0)
+            return np.maximum(self.min_kib, np.fmin(fixed, self.max_kib))
+
+        return self._derive("least", least)
 
     @property
     def used_with_shared_kib(self) -> FloatArray:
@@ -127,10 +188,16 @@ class HostView:
         return self._derive("swap_used", lambda: self.swap_total_kib - self.swap_free_kib)
 
     @property
+    def swap_on_disk_kib(self) -> FloatArray:
+        """The swap in use that waits for a disk: all but what is known to be on zram; NaN likewise."""
+        used, there = self.swap_used_kib, self.zram_swapped_kib
+        return self._derive("on_disk", lambda: np.where(there <= used, used - there, used))
+
+    @property
     def swap_fill(self) -> FloatArray:
-        """Swap used / swap total, 0 to 1; 0 for a guest without swap, NaN where unknown."""
+        """Swap used on disks / swap total, 0 to 1; 0 for a guest without swap, NaN where unknown."""
         total = self.swap_total_kib
-        return self._derive("fill", lambda: np.where(total == 0, 0.0, self.swap_used_kib / np.maximum(total, TINY)))
+        return self._derive("fill", lambda: np.where(total == 0, 0.0, self.swap_on_disk_kib / np.maximum(total, TINY)))
 
     def _derive(self, name: str, figures: Callable[[], FloatArray]) -> FloatArray:
         """What follows from columns, worked out once; a difference below 0 contradicts itself and is not known."""

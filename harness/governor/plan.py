@@ -130,13 +130,15 @@ class Governor:
         told = (
             column.tolist()
             for column in (
-                np.round(view.current_kib), view.target_kib, view.limit_kib, view.mem_total_kib, view.mem_available_kib,
-                view.min_kib, view.max_kib, view.paused, view.age_s, view.stall_some, view.swap_in_kib_s,
+                np.round(view.current_kib), view.target_kib, view.limit_kib, view.mem_total_kib, view.available_kib,
+                view.least_kib, view.max_kib, view.paused, view.age_s, view.stall_some, view.swap_in_kib_s,
                 view.swap_out_kib_s,
             )
         )  # fmt: skip
-        guests = zip(view.names, causes, *told, strict=True)
-        for name, cause, current, target, limit, total, available, low, high, paused, age_s, stall, *swap in guests:
+        guests = zip(view.names, causes, view.least_kib > view.min_kib, *told, strict=True)
+        for (
+            name, cause, pinned, current, target, limit, total, available, low, high, paused, age_s, stall, *swap,
+        ) in guests:  # fmt: skip
             movement, part = self._movement(name), cause is None
             wish = next(asked) if part else current
             if not (low <= high and current > 0):  # it stays as it is, or is being built; whatever it was told
@@ -147,7 +149,7 @@ class Governor:
             yield Ward(
                 name=name, movement=movement, part=part, said=[next(reasons) if part else f"left out: {cause}"],
                 current=current, told=target, limit=limit, asked=wish if math.isfinite(wish) else current,
-                available=available, least=least, most=most, minimum=low,
+                available=available, least=least, most=most, minimum=low, pinned=bool(pinned),
                 need=self._need(current, total, available, least),
                 band=dead_band_kib(current, self.limits), pace=self.limits.take_kib, stall=min(or_0(stall), 1.0),
                 emergency=self._emergency(name, current, paused, age_s, stall, sum(map(or_0, swap))),
@@ -197,7 +199,7 @@ class Governor:
             if ward.wanted < ward.asked:
                 ward.say("its maximum is {}", ward.wanted)
             elif ward.asked < ward.wanted <= ward.minimum:
-                ward.say("its minimum is {}", ward.wanted)
+                ward.say("its huge pages and zram take {}" if ward.pinned else "its minimum is {}", ward.wanted)
             elif ward.wanted > ward.asked and ward.wanted > ward.minimum and math.isnan(ward.available):
                 ward.say("keeps {}, for what it needs to live is not known: it does not say MemAvailable", ward.wanted)
             elif ward.wanted > ward.asked and ward.wanted > ward.minimum:

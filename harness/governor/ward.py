@@ -30,6 +30,8 @@ class Ward:
     least: float
     most: float
     minimum: float
+    pinned: bool
+    """What could not be taken from it is more than the minimum that it was promised, and stands for that."""
     need: float
     """What it needs to live, whether or not it may be made to swap: below that nothing is taken for an emergency."""
     band: float

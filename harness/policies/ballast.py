@@ -118,7 +118,7 @@ class Ballast:
 
     def _placed(self, view: HostView, demand: Demand, granted: FloatArray) -> FloatArray:
         """What is granted, from memory beyond what was lately needed, else from any not in use, else from who waits."""
-        granted = np.maximum(np.floor(granted), view.min_kib)
+        granted = np.maximum(np.floor(granted), view.least_kib)
         pool, current = max(view.pool_kib, float(granted.sum())), view.current_kib
         if not self.params.stay:
             return waterfill(pool, granted, np.maximum(granted, 1.0), granted, view.max_kib).targets_kib

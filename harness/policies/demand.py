@@ -63,7 +63,7 @@ class Demand:
     """What is known of every guest of a view; arrays of its length, sizes in KiB."""
 
     live: FloatArray
-    """What it has and cannot give back without swapping: C - MemAvailable."""
+    """What it has and cannot give back without swapping: C less what is available, ZFS's cache included."""
     base: FloatArray
     """What it needs now, within its bounds: all of it for a guest with a cliff, what it has for one with a slope."""
     most: FloatArray
@@ -106,8 +106,8 @@ class Seen:
 
     def __init__(self, view: HostView) -> None:
         self.current = view.current_kib
-        self.live = np.maximum(view.current_kib - view.mem_available_kib, 0.0)
-        self.in_use = view.mem_total_kib - view.mem_available_kib
+        self.live = np.maximum(view.current_kib - view.available_kib, 0.0)
+        self.in_use = view.mem_total_kib - view.available_kib
         self.used, self.free = np.nan_to_num(view.used_kib), np.nan_to_num(view.mem_free_kib)
         self.cached, self.committed = np.nan_to_num(view.cached_kib), view.committed_kib
         self.swapped = np.nan_to_num(view.swap_used_kib)
@@ -143,7 +143,7 @@ class Estimator:
     def look(self, view: HostView) -> Demand:
         """Take in a view, whose guests say what they have, MemTotal, MemAvailable, Committed_AS and stall."""
         self._recall(view)
-        seen, habits, low, high = Seen(view), self.habits, view.min_kib, view.max_kib
+        seen, habits, low, high = Seen(view), self.habits, view.least_kib, view.max_kib
         missing, rise_kib_s = self._missing(seen), self._rise_kib_s(seen)
         lacking = missing > SLIGHT_KIB
         caches, hot = self._page_cache(seen)

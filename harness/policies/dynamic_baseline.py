@@ -45,10 +45,10 @@ class DynamicBaseline:
 
     def decide(self, view: HostView) -> Allocation:
         """Set the tax, then the targets. A counts page cache as free but buffers as used, as the source does."""
-        return among_known(view, self._decide, needs=["used_kib", "buffers_kib"])
+        return among_known(view, self._decide, needs=["plain_used_kib", "buffers_kib"])
 
     def _decide(self, view: HostView) -> Allocation:
-        used = view.used_kib + view.buffers_kib
+        used = view.plain_used_kib + view.buffers_kib
         pool = view.pool_kib
         wanted = self._wanted_tax(used, pool)
         self._tax = max(wanted, self._tax - (self._tax - wanted) / FALL)

@@ -69,7 +69,7 @@ class Ghost:
         extra = np.where(missing > 0, np.maximum(view.current_kib + missing - initial, 0.0), decayed)
         self._extra |= dict(zip(view.names, extra.tolist(), strict=True))
         self._time_s = view.time_s
-        targets = np.clip(initial + extra, view.min_kib, view.max_kib)
+        targets = np.clip(initial + extra, view.least_kib, view.max_kib)
         reasons = (
             f"{f'would not miss {mib(x)} of what returns' if x > 0 else 'nothing returns'}: {text}"
             for x, text in zip(missing, changes(view, targets), strict=True)

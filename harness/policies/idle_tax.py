@@ -76,9 +76,9 @@ class IdleTax:
         targets = view.max_kib
         if state != "high":
             taxed = self.params.tax * active
-            targets = waterfill(view.pool_kib, taxed, view.shares, view.min_kib, view.max_kib).targets_kib
+            targets = waterfill(view.pool_kib, taxed, view.shares, view.least_kib, view.max_kib).targets_kib
         if state in ("hard", "low"):
-            targets = np.clip(np.minimum(targets, view.current_kib), view.min_kib, view.max_kib)
+            targets = np.clip(np.minimum(targets, view.current_kib), view.least_kib, view.max_kib)
         reasons = (f"memory {state}: {text}" for text in changes(view, targets))
         return Allocation(targets_kib=targets, reasons=Reasons(reasons, len(view)), state=state)
 

@@ -74,11 +74,11 @@ class MissRatio:
             for ages, current, swap, rate in zip(view.page_ages, view.current_kib, swapped, swap_in, strict=True)
         ]
         sets = np.array([curve.working_set_kib(self.params.miss_ratio) for curve in curves])
-        wanted = np.clip(np.where(swap_in > 0, view.current_kib + swapped, sets), view.min_kib, view.max_kib)
+        wanted = np.clip(np.where(swap_in > 0, view.current_kib + swapped, sets), view.least_kib, view.max_kib)
         state = "plenty" if wanted.sum() <= view.pool_kib else "scarce"
         chosen = wanted if state == "plenty" else fewest_misses(view, curves)
         weight = np.maximum(chosen, 1.0)
-        targets = waterfill(view.pool_kib, chosen, weight, view.min_kib, view.max_kib).targets_kib
+        targets = waterfill(view.pool_kib, chosen, weight, view.least_kib, view.max_kib).targets_kib
         reasons = (
             f"{'swaps, wants' if swaps else 'works in'} {mib(size)}, memory {state}: {text}"
             for swaps, size, text in zip(swap_in > 0, wanted, changes(view, targets), strict=True)
@@ -105,7 +105,7 @@ def miss_curve(ages: Curve, current_kib: float, swapped_kib: float, swap_in_kib_
 
 def fewest_misses(view: HostView, curves: list[MissCurve]) -> FloatArray:
     """Give the pool to the pieces that save most, of whatever guest; exact because every curve is convex."""
-    start = np.clip([curve.fixed_kib for curve in curves], view.min_kib, view.max_kib)
+    start = np.clip([curve.fixed_kib for curve in curves], view.least_kib, view.max_kib)
     guests, sizes, saves = [], [], []
     for i, curve in enumerate(curves):
         ends = np.clip(curve.fixed_kib + curve.sizes_kib.cumsum(), start[i], view.max_kib[i])

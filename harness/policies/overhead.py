@@ -60,7 +60,7 @@ class Overhead:
         reserve = np.full(len(view), self._params.reserve_mib * MIB)
         if self._params.overhead == "reserve":
             return reserve
-        beside = view.mem_total_kib - view.mem_available_kib - view.committed_kib
+        beside = view.mem_total_kib - view.available_kib - view.committed_kib
         shown = [max(self._shown.get(name, 0.0), now) for name, now in zip(view.names, beside, strict=True)]
         self._shown |= dict(zip(view.names, shown, strict=True))
         outside = np.maximum(view.current_kib - view.mem_total_kib, 0.0)

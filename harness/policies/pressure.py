@@ -81,11 +81,11 @@ class Pressure:
         asks = np.where(stalls, np.clip(asks, 0, np.maximum(view.max_kib - current, 0)), 0.0)
         owed = np.minimum(asks, np.maximum(initial - current, 0))
 
-        room = np.where(stalls, 0.0, np.maximum(current - view.min_kib, 0))
+        room = np.where(stalls, 0.0, np.maximum(current - view.least_kib, 0))
         idle = np.minimum(room, np.maximum(np.nan_to_num(view.mem_free_kib) - self.params.spare_mib * MIB, 0))
         unknown = np.clip(current - self._working_sets(view, stalls), 0, room - idle)
         probed = np.minimum(unknown, self.params.probe * current)
-        above = np.where(owed > 0, 0.0, np.maximum(current - np.maximum(initial, view.min_kib), 0))
+        above = np.where(owed > 0, 0.0, np.maximum(current - np.maximum(initial, view.least_kib), 0))
         spare = view.pool_kib - current.sum()
         gives = collect(asks.sum() - spare, [idle, probed])
         gives += collect(owed.sum() - spare - gives.sum(), [np.maximum(above - gives, 0)])
@@ -96,7 +96,7 @@ class Pressure:
         grants = grants + serve(asks - owed, worth, budget - grants.sum())
         wanted = current - gives + grants
         total = min(view.pool_kib, float(wanted.sum()))
-        targets = waterfill(total, wanted, np.maximum(wanted, 1.0), view.min_kib, view.max_kib).targets_kib
+        targets = waterfill(total, wanted, np.maximum(wanted, 1.0), view.least_kib, view.max_kib).targets_kib
         reasons = (
             f"loses {lost:.1%} of its time{' and asks' if asks_now else ''}: {text}"
             for lost, asks_now, text in zip(stall, stalls, changes(view, targets), strict=True)

@@ -42,7 +42,7 @@ class PriceParams(Params):
     )
     active: Literal["used", "used-with-shared", "touched", "committed"] = Field(
         default="used",
-        description="what A is: used memory (MemTotal - MemFree - Buffers - Cached); that and Shmem, which is in "
+        description="what A is: used memory, that is without what is cached; that and Shmem, which is in "
         "Cached but no cache, as the buffers of PostgreSQL; active_kib, what was touched; or committed_kib, which "
         "unlike these does not shrink with what the guest has",
     )
@@ -102,7 +102,7 @@ class Price:
         swap = self._swap_in_use(view) if self._weighs_swap else np.zeros(len(view))
         weight = self._weight(view, swap)
         settled = self._weight(view, self._swap_after(view, taxed, swap)) if swap.any() else weight
-        targets = waterfill(view.pool_kib, taxed, settled, view.min_kib, view.max_kib).targets_kib
+        targets = waterfill(view.pool_kib, taxed, settled, view.least_kib, view.max_kib).targets_kib
         idle = view.current_kib - taxed
         prices = MIB * np.where(idle > 0, weight / np.where(idle > 0, idle, 1.0), np.inf)
         reasons = (f"{bid}: {text}" for bid, text in zip(_bids(prices), changes(view, targets), strict=True))
@@ -119,7 +119,7 @@ class Price:
         one, so what a guest wants, C + s·swap total, is averaged in its place, which does not change when C does; the
         answer stays between s and its average. Theory T18.
         """
-        filled = np.where(view.swap_used_kib < self.params.swap_dead_band_mib * MIB, 0.0, view.swap_fill)
+        filled = np.where(view.swap_on_disk_kib < self.params.swap_dead_band_mib * MIB, 0.0, view.swap_fill)
         read_back = np.where(~np.isnan(view.swap_in_kib_s), view.swap_in_kib_s * self.params.swap_horizon_s, np.inf)
         in_use = np.minimum(filled, np.divide(read_back, view.swap_total_kib, out=filled.copy(), where=filled > 0))
         averaged = self._swap.update(view, in_use, self.params.swap_smoothing_s)
@@ -140,7 +140,7 @@ class Price:
         if not self.params.fixed_point or not foreseen.any():
             return swap
         light, heavy = self._weight(view, np.where(foreseen, 0.0, swap)), self._weight(view, swap)
-        lo, hi = view.min_kib, view.max_kib
+        lo, hi = view.least_kib, view.max_kib
         total = min(max(view.pool_kib, float(lo.sum())), float(hi.sum()))
         low = level_of(total, taxed, heavy, lo, hi)
         if low <= 0:

@@ -37,10 +37,11 @@ class Qmemman:
 
     def decide(self, view: HostView) -> Allocation:
         """Balance if it is worth it, else leave everything as it is."""
-        return among_known(view, self._decide, needs=["used_kib", "swap_used_kib"], host=["free_kib", "promised_kib"])
+        needs = ["plain_used_kib", "swap_used_kib"]
+        return among_known(view, self._decide, needs=needs, host=["free_kib", "promised_kib"])
 
     def _decide(self, view: HostView) -> Allocation:
-        preferred = np.clip(CACHE_FACTOR * (view.used_kib + view.swap_used_kib), LEAST_KIB, None)
+        preferred = np.clip(CACHE_FACTOR * (view.plain_used_kib + view.swap_used_kib), LEAST_KIB, None)
         preferred = np.minimum(preferred, view.max_kib)
         free = view.free_kib / OVERHEAD - view.promised_kib - KEPT_FREE_KIB
         over = free - (preferred - view.current_kib).sum()

@@ -61,7 +61,7 @@ class SelfBalloon:
         else:
             goal = np.maximum(goal, userspace_floor_kib(view.max_kib))
             targets = _towards(goal, view.current_kib, down=10)
-        targets = np.clip(targets, view.min_kib, view.max_kib)
+        targets = np.clip(targets, view.least_kib, view.max_kib)
         reasons = (
             f"{mib(committed)} committed, goal {mib(aim)}: {text}"
             for committed, aim, text in zip(view.committed_kib, goal, changes(view, targets), strict=True)

@@ -50,7 +50,7 @@ class Turns:
 
 def take_turns(view: HostView, demand: Demand, terms: Terms, period_s: float) -> Turns:
     """Divide the pool by need, turn and what can be borne."""
-    low, high, pool, slopes = view.min_kib, view.max_kib, view.pool_kib, demand.slopes
+    low, high, pool, slopes = view.least_kib, view.max_kib, view.pool_kib, demand.slopes
     modest = (demand.base <= demand.first * terms.protect) & ~slopes
     weight = view.shares / view.shares.mean() / np.maximum(demand.done, LEAST_DONE)
     worth = weight / _effort_kib(view, demand)
@@ -86,7 +86,7 @@ def take_turns(view: HostView, demand: Demand, terms: Terms, period_s: float) ->
 def _effort_kib(view: HostView, demand: Demand) -> FloatArray:
     """What must be moved to serve a guest, and a part of what it holds already."""
     lacking = demand.base - np.minimum(view.current_kib, demand.base)
-    return np.maximum(lacking + HELD * (demand.base - view.min_kib), 1.0)
+    return np.maximum(lacking + HELD * (demand.base - view.least_kib), 1.0)
 
 
 def borne_at(view: HostView, demand: Demand, sloped: IntArray, weight: FloatArray, bear: float) -> Borne:
@@ -97,7 +97,7 @@ def borne_at(view: HostView, demand: Demand, sloped: IntArray, weight: FloatArra
     k = np.maximum(demand.steepness[sloped], NEARLY_FLAT)
     gain, cold = weight[sloped] * k, demand.cold[sloped]
     base, most = demand.base[sloped], demand.most[sloped]
-    low = np.minimum(view.min_kib[sloped], most)
+    low = np.minimum(view.least_kib[sloped], most)
     most, needs = np.where(cold > 0, np.maximum(base - cold, low), most), base + demand.lack[sloped]
     low = np.where(cold > 0, most, low)
 

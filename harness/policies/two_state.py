@@ -47,7 +47,7 @@ class TwoState:
         return among_known(view, self._decide, needs=tuple(dict.fromkeys((*self._ample.needs, *self._scarce.needs))))
 
     def _decide(self, view: HostView) -> Allocation:
-        wanted = np.maximum(self._ample.wants_kib(view), view.min_kib).sum()
+        wanted = np.maximum(self._ample.wants_kib(view), view.least_kib).sum()
         pool = view.pool_kib
         self._is_scarce = wanted >= (1 - self.params.hysteresis) * pool if self._is_scarce else wanted > pool
         state, policy = ("scarce", self._scarce) if self._is_scarce else ("ample", self._ample)

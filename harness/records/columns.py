@@ -30,12 +30,16 @@ SAMPLE_COLUMNS: Mapping[str, str] = {
     "mem_available_kib": "float", "buffers_kib": "float", "cached_kib": "float", "committed_kib": "float",
     "swap_total_kib": "float", "swap_free_kib": "float", "swap_in_kib_s": "float", "swap_out_kib_s": "float",
     "refault_kib_s": "float", "major_faults_s": "float", "stall_some": "float", "stall_full": "float",
-    "active_kib": "float", "shmem_kib": "float", "state": "str",
+    "active_kib": "float", "shmem_kib": "float", "state": "str", "reclaimable_slab_kib": "float",
+    "huge_pages_kib": "float", "arc_kib": "float", "arc_min_kib": "float", "zram_kib": "float",
+    "zram_swapped_kib": "float",
 }  # fmt: skip
 """`samples.csv`: one row a tick and guest: what the arbiter knew, what Xen had given, and the state it was in.
 
 `asked_kib` is what the policy wanted; `target_kib` is what the governor sent in this tick, empty when it sent nothing.
 """
+YOUNGER = ("shmem_kib", *tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("state") + 1 :])
+"""Columns of samples that older runs lack."""
 
 EVENT_COLUMNS: Mapping[str, str] = {
     "run": "str", "block": "int", "order": "int", "label": "str", "utc": "str", "mono_s": "float", "event": "str",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records.columns import EVENT_COLUMNS, SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError
+from harness.records.columns import EVENT_COLUMNS, SAMPLE_COLUMNS, TRIAL_COLUMNS, YOUNGER, RecordsError
 from harness.records.folder import RunFolder
 
 _DTYPES = {"str": "str", "int": "int64", "float": "float64"}
@@ -69,7 +69,7 @@ def read_run(path: Path) -> Run:
         path=path,
         manifest=folder.manifest,
         trials=trials,
-        samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS, later=("shmem_kib",)), ended),
+        samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS, later=YOUNGER), ended),
         events=_of(events, ended),
         changed_files=folder.changed_files(),
         damage=folder.damage,

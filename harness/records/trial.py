@@ -33,8 +33,10 @@ if TYPE_CHECKING:  # types only: the records can be read without the policies or
 
 
 SEEN = ("age_s", "current_kib")
-SEEN_TOO = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("target_kib") + 1 : -1]
-"""The figures that a sample has of a guest's view, before and after what was decided about it."""
+_AFTER = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("target_kib") + 1 :]
+SEEN_TOO = _AFTER[: _AFTER.index("state")]
+SEEN_LAST = _AFTER[_AFTER.index("state") + 1 :]
+"""The figures that a sample has of a guest's view, before and after what was decided about it, and after the state."""
 
 BUFFER = 1 << 20
 """Bytes of a file that may wait where not every tick is on its way to the disk before the next one."""
@@ -132,15 +134,16 @@ class TrialWriter:
         when = {"tick": self.ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": self._trial_s(now)}
         self._write_line(self._decisions, self.key.columns() | when | line)
         guests = line["view"]["guests"]
-        seen, seen_too = itemgetter(*SEEN), itemgetter(*SEEN_TOO)
+        seen, seen_too, seen_last = itemgetter(*SEEN), itemgetter(*SEEN_TOO), itemgetter(*SEEN_LAST)
         figures = numbers_csv(
             [(*seen(guest), asked.get(guest["name"]), sent.get(guest["name"]), *seen_too(guest)) for guest in guests]
         )
+        last = numbers_csv([seen_last(guest) for guest in guests])
         head = line_csv((*self.key.columns().values(), *when.values()))
         state = line_csv((plain(allocation.state or ""),))
         rows = (
-            f"{head},{self._name_csv(guest['name'])},{row},{state}\n"
-            for guest, row in zip(guests, figures, strict=True)
+            f"{head},{self._name_csv(guest['name'])},{row},{state},{rest}\n"
+            for guest, row, rest in zip(guests, figures, last, strict=True)
         )
         self._put(self._samples, _encoded("".join(rows)))
 

@@ -25,7 +25,12 @@ GUEST_SIZES: Mapping[str, tuple[str, str]] = {
     "max_kib": ("maximum", "The most that it may be given"),
     "mem_available_kib": ("available", "What the guest could use without swapping, as its kernel says"),
     "committed_kib": ("committed", "What its processes have been promised (Committed_AS)"),
-    "used_kib": ("used", "MemTotal - MemFree - Buffers - Cached"),
+    "plain_used_kib": ("used", "MemTotal - MemFree - Buffers - Cached"),
+    "used_kib": ("held", "That without reclaimable slab and what the cache of ZFS has above its least"),
+    "reclaimable_slab_kib": ("reclaimable_slab", "What its kernel keeps of files' names and the like (SReclaimable)"),
+    "huge_pages_kib": ("huge_pages", "What is set aside for huge pages"),
+    "arc_kib": ("arc", "The cache of ZFS"),
+    "zram_kib": ("zram", "What zram takes for what was swapped to it"),
     "swap_used_kib": ("swap_used", "What it has in swap"),
 }
 """Column of the view → the middle of the metric's name, and what it is."""

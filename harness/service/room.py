@@ -66,7 +66,7 @@ def could_kib(view: HostView, fresh: HostView, limits: Limits) -> float:
     Only the guests of `fresh` give: those that speak and follow their targets.
     """
     spare = or_0(view.free_kib) - or_0(view.reserve_kib) - or_0(view.promised_kib)
-    columns = (fresh.current_kib, fresh.mem_total_kib, fresh.mem_available_kib, fresh.min_kib, fresh.max_kib)
+    columns = (fresh.current_kib, fresh.mem_total_kib, fresh.available_kib, fresh.least_kib, fresh.max_kib)
     for current, total, available, low, high in zip(*(column.tolist() for column in columns), strict=True):
         least, _ = bounds_kib(current, total, available, low, high, limits)
         spare += max(0.0, or_0(current - least))

@@ -22,7 +22,7 @@ def safe_kib(view: HostView, limits: Limits, initial_kib: Mapping[str, int]) -> 
     `initial_kib` when it comes, or less where there is less; nothing is said about one for which there is no room.
     """
     known = view.select(~np.isnan(view.current_kib))
-    told = (known.current_kib, known.mem_total_kib, known.mem_available_kib, known.min_kib, known.max_kib)
+    told = (known.current_kib, known.mem_total_kib, known.available_kib, known.least_kib, known.max_kib)
     figures = zip(*(column.tolist() for column in told), strict=True)
     guests = [_wanted_kib(*guest, limits=limits) for guest in figures]
     current, wanted, need, minimum = np.array(guests).reshape(len(guests), 4).T

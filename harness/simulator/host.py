@@ -50,6 +50,8 @@ SAID = (
     "stall_some", "stall_full",
 )  # fmt: skip
 """Columns of the view that the guest itself tells, in the order of `Member.said`."""
+NONE_THERE = ("shmem_kib", "huge_pages_kib", "arc_kib", "arc_min_kib", "zram_kib", "zram_swapped_kib")
+"""What no simulated guest has. Slab it has, in what its own system takes as calibration found it, but no figure."""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class SimulatedHost:
             shares=np.array([member.shares for member in members]),
             paused=np.array([float(member.manner.paused) if member.manner.there else math.nan for member in members]),
             age_s=np.array([self.time_s - member.said_s for member in members]),
-            shmem_kib=np.zeros(len(members)),
+            **dict.fromkeys(NONE_THERE, np.zeros(len(members))),
             **columns,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 LONGEST_LINE = 4096
-"""Bytes; the sampler's lines have about 430, and 60 more with page ages."""
+"""Bytes; the sampler's lines have about 470, 60 more with page ages, and 90 more with ZFS and zram."""
 PAGE_KIB = 4
 """Xen's own pages, and those of every guest that its balloon driver serves on x86."""
 MOST_DIGITS = 15
@@ -20,6 +20,7 @@ MOST_DIGITS = 15
 NEGATIVE = range(1 << 63, 1 << 64)
 """A kernel's negative number: some of its counts go below 0 for a moment, and are printed as if they had no sign."""
 LARGEST_KIB = 2**40
+BYTES_IN_KIB = 1024
 GENERATIONS = 64
 """Of pages, that are read of one line; the kernel has 4, at different times in every memory cgroup."""
 
@@ -65,6 +66,14 @@ class Sample:
     oom_kills: float = UNKNOWN
     stalled_some_s: float = UNKNOWN
     stalled_full_s: float = UNKNOWN
+    reclaimable_slab_kib: float = UNKNOWN
+    huge_pages_kib: float = UNKNOWN
+    arc_kib: float = UNKNOWN
+    """The cache of ZFS, and below which it does not shrink."""
+    arc_min_kib: float = UNKNOWN
+    zram_kib: float = UNKNOWN
+    """Memory that zram takes for what was swapped to it, and how much that was."""
+    zram_swapped_kib: float = UNKNOWN
     page_ages: tuple[tuple[float, float, float], ...] | None = None
     """Age (s), anonymous KiB and file KiB of each generation: not used for at least so long, as far as is known."""
 
@@ -123,15 +132,34 @@ _COUNTERS = {
     b"psi_some_us": ("stalled_some_s", 1e-6),
     b"psi_full_us": ("stalled_full_s", 1e-6),
 }
+_EXTRAS = {
+    b"SReclaimable": ("reclaimable_slab_kib", 1),
+    b"Hugetlb": ("huge_pages_kib", 1),
+    b"arc_size": ("arc_kib", BYTES_IN_KIB),
+    b"arc_c_min": ("arc_min_kib", BYTES_IN_KIB),
+    b"zram_used": ("zram_kib", BYTES_IN_KIB),
+    b"zram_swapped": ("zram_swapped_kib", 1),
+}
+"""What only refines the others, some of it of drivers that are not Linux's own. No figure of these spoils a line."""
 _AGE = rb"[0-9]{1,%d}:[0-9]{1,10}:[0-9]{1,10}" % MOST_DIGITS
 _AGES = re.compile(rb"ages=(%s(?:,%s){0,%d})" % (_AGE, _AGE, GENERATIONS - 1))
 _FIELD = re.compile(rb"([A-Za-z_]{1,32})=([0-9]{1,%d}|[0-9]{19,20})" % MOST_DIGITS)
-_PARTS = {"mem_free_kib": "mem_total_kib", "mem_available_kib": "mem_total_kib", "swap_free_kib": "swap_total_kib"}
+_PARTS = {
+    "mem_free_kib": "mem_total_kib",
+    "mem_available_kib": "mem_total_kib",
+    "reclaimable_slab_kib": "mem_total_kib",
+    "huge_pages_kib": "mem_total_kib",
+    "arc_kib": "mem_total_kib",
+    "arc_min_kib": "mem_total_kib",
+    "zram_kib": "mem_total_kib",
+    "swap_free_kib": "swap_total_kib",
+    "zram_swapped_kib": "swap_total_kib",
+}
 """What cannot be more than what it is a part of."""
 
 
 def parse_sample(line: bytes) -> Sample:
-    """Read one line of the sampler, with or without its newline.
+    """Read one line of the sampler, with or without its newline; an older one says less.
 
     Raises:
         SampleError: it is too long, or anything in it is not as the sampler writes it.
@@ -162,6 +190,8 @@ def _said(words: Iterable[bytes]) -> tuple[dict[bytes, int], bytes | None]:
             ages = found[1]
             continue
         match = _FIELD.fullmatch(word)
+        if match is None and word.partition(b"=")[0] in _EXTRAS:
+            continue
         if match is None:
             raise SampleError(f"{word[:32]!r} is not a name and a number of at most {MOST_DIGITS} digits")
         if match[1] in said:
@@ -186,6 +216,9 @@ def _page_ages(text: bytes) -> tuple[tuple[float, float, float], ...]:
 
 
 def _figure(key: bytes, number: int) -> tuple[str, float]:
+    if key in _EXTRAS:
+        name, units = _EXTRAS[key]
+        return name, UNKNOWN if number // units > LARGEST_KIB else float(number // units)
     if key in _PLAIN:
         if number not in NEGATIVE and number > LARGEST_KIB:
             raise SampleError(f"{key.decode()} is {number}, more than there can be")

@@ -6,7 +6,7 @@ from harness.xen.allowance import Allowance
 from harness.xen.facts import LONGEST_LINE
 
 BYTES_S = 16384.0
-"""What is read of a guest per second in the long run; the sampler sends about 300 bytes a period."""
+"""What is read of a guest per second in the long run; the sampler sends about 500 bytes a period."""
 BURST_BYTES = 65536.0
 """What may come at once: a few minutes of lines that were held up on the way."""
 LINES = 2

@@ -29,7 +29,8 @@ my $balloon = '/sys/devices/system/xen_memory/xen_memory0';
 my @files = (
     [
         '/proc/meminfo',
-        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Shmem|Committed_AS|SwapTotal|SwapFree|SwapCached): +(\d+)/m,
+        qr/^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Shmem|Committed_AS|SwapTotal|SwapFree|SwapCached|
+             SReclaimable|Hugetlb|HugePages_Total|Hugepagesize):[ ]+(\d+)/mx,
     ],
     [
         '/proc/vmstat',
@@ -40,10 +41,16 @@ my @files = (
             workingset_refault      => 'refault_file',    # before Linux 5.9, which counted only file pages
         },
     ],
-    [ '/proc/swaps', qr/^(\/)\S+\s+\w+\s+\d+\s+(\d+)/m, { '/' => 'swaps_used' } ],
+    [
+        '/proc/swaps',
+        qr/^(\/dev\/zram|\/)\S+\s+\w+\s+\d+\s+(\d+)/m,
+        { '/' => 'swaps_used', '/dev/zram' => 'zram_swapped' },
+    ],
     [ '/proc/pressure/memory', qr/^(some|full) .*total=(\d+)/m, { some => 'psi_some_us', full => 'psi_full_us' } ],
     [ "$balloon/target_kb",       qr/^()(\d+)/, { '' => 'balloon_target' } ],
     [ "$balloon/info/current_kb", qr/^()(\d+)/, { '' => 'balloon_current' } ],
+    [ '/proc/spl/kstat/zfs/arcstats', qr/^(size|c_min)\s+\d+\s+(\d+)/m, { size => 'arc_size', c_min => 'arc_c_min' } ],
+    map { [ $_, qr/^()\s*\d+\s+\d+\s+(\d+)/, { '' => 'zram_used' } ] } glob('/sys/block/zram*/mm_stat'),
 );
 for my $file (@files) {
     open(my $handle, '<', $file->[0]) or next;
@@ -130,7 +137,7 @@ if ($aging_ms && open($lru_gen, '+<', "$kernel/debug/lru_gen")) {
 }
 
 sub sample {
-    my (%sum, %wrong);    # one figure per name, but for the swap areas, of which there can be several
+    my (%sum, %wrong);    # one figure per name, but for swap areas and zram, of which there can be several
     for (@files) {
         my ($path, $pattern, $names, $handle) = @$_;
         my $text = contents($handle);
@@ -138,9 +145,12 @@ sub sample {
             $sum{ $names->{$1} // $1 } += $2;
             $wrong{ $names->{$1} // $1 } = 1 if $2 > 1e18;    # a negative number, printed as if it had no sign
         }
-        $sum{swap_device} = device($1) if $path eq '/proc/swaps' && $text =~ m{^(/dev/\S+)}m;
+        $sum{swap_device} = device($1) if $path eq '/proc/swaps' && $text =~ m{^(/dev/(?!zram)\S+)}m;
     }
     delete @sum{ keys %wrong };
+    $sum{swaps_used} += $sum{zram_swapped} if exists $sum{zram_swapped};
+    my ($pages, $kib) = delete @sum{qw(HugePages_Total Hugepagesize)};
+    $sum{Hugetlb} //= $pages * $kib if defined $pages && defined $kib;    # older kernels do not add their sizes up
     return map { "$_=$sum{$_}" } sort keys %sum;
 }
 

@@ -68,6 +68,12 @@ _FROM_SAMPLE = (
     "committed_kib",
     "swap_total_kib",
     "swap_free_kib",
+    "reclaimable_slab_kib",
+    "huge_pages_kib",
+    "arc_kib",
+    "arc_min_kib",
+    "zram_kib",
+    "zram_swapped_kib",
 )
 _FROM_RATES = tuple(Rates.__slots__)
 

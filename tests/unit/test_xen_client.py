@@ -96,11 +96,31 @@ def test_the_sampler_holds_its_files_open_and_starts_no_process() -> None:
     process.wait(5)
 
 
-@perl
-def test_the_sampler_leaves_out_what_its_kernel_has_as_a_negative_number(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 1000 kB\nSwapTotal: 500 kB\nSwapFree: 18446744073709551612 kB\n")
-    text = SAMPLER.read_bytes().replace(b"/proc/meminfo", bytes(meminfo))
+MEMINFO = "MemTotal: 1000 kB\nMemFree: 100 kB\n"
+ARCSTATS = """13 1 0x01 147 39984 5284 99
+name                            type data
+hits                            4    7
+c_min                           4    1048576
+size                            4    5242880
+hdr_size                        4    4096
+"""
+SWAPS = "Filename Type Size Used Priority\n"
+
+
+def read_in(kernel: Path, **files: str) -> bytes:
+    """The first line of a sampler in whose kernel there are these files of /proc and /sys, and no others of theirs."""
+    text = SAMPLER.read_bytes()
+    for name, path in (
+        ("meminfo", "/proc/meminfo"),
+        ("swaps", "/proc/swaps"),
+        ("arcstats", "/proc/spl/kstat/zfs/arcstats"),
+        ("zram", "/sys/block"),
+    ):
+        text = text.replace(path.encode(), bytes(kernel / name))
+    for name, content in files.items():
+        path = kernel / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
     with subprocess.Popen(["perl", "-", "0.1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout
@@ -108,8 +128,59 @@ def test_the_sampler_leaves_out_what_its_kernel_has_as_a_negative_number(tmp_pat
         process.stdin.flush()
         line = process.stdout.readline()
         process.stdin.close()
+    return line
+
+
+@perl
+def test_the_sampler_leaves_out_what_its_kernel_has_as_a_negative_number(tmp_path: Path) -> None:
+    meminfo = "MemTotal: 1000 kB\nSwapTotal: 500 kB\nSwapFree: 18446744073709551612 kB\n"
+    line = read_in(tmp_path, meminfo=meminfo)
     assert b"SwapFree" not in line
     assert (parse_sample(line).mem_total_kib, parse_sample(line).swap_total_kib) == (1000, 500)
+
+
+@perl
+def test_the_sampler_tells_of_a_plain_kernel_its_slab_and_nothing_of_what_is_not_there(tmp_path: Path) -> None:
+    said = parse_sample(read_in(tmp_path, meminfo=MEMINFO + "SReclaimable:    70 kB\nSUnreclaim:  50 kB\n"))
+    assert said.reclaimable_slab_kib == 70
+    others = (said.huge_pages_kib, said.arc_kib, said.arc_min_kib, said.zram_kib, said.zram_swapped_kib)
+    assert all(map(math.isnan, others))
+
+
+@perl
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("HugePages_Total:       3\nHugePages_Free:        1\nHugepagesize:       2048 kB\n", 6144),
+        ("HugePages_Total:       3\nHugepagesize:       2048 kB\nHugetlb:         8192 kB\n", 8192),
+        ("HugePages_Total:       0\nHugepagesize:       2048 kB\nHugetlb:            0 kB\n", 0),
+    ],
+    ids=["of one size", "of all sizes", "none"],
+)
+def test_the_sampler_tells_what_is_set_aside_for_huge_pages(tmp_path: Path, told: str, expected: float) -> None:
+    meminfo = MEMINFO.replace("1000 kB", "100000 kB") + told
+    assert parse_sample(read_in(tmp_path, meminfo=meminfo)).huge_pages_kib == expected
+
+
+@perl
+def test_the_sampler_tells_the_cache_of_zfs_and_its_least(tmp_path: Path) -> None:
+    said = parse_sample(read_in(tmp_path, meminfo=MEMINFO.replace("1000 kB", "9000 kB"), arcstats=ARCSTATS))
+    assert (said.arc_kib, said.arc_min_kib) == (5120, 1024)
+
+
+@perl
+def test_the_sampler_adds_up_zram_and_its_swap_is_swap_too(tmp_path: Path) -> None:
+    swaps = SWAPS + "/dev/zram0  partition  4000  300  100\n/dev/null  partition  5000  40  -2\n"
+    stat = "  8192000  2000000  {}  0  2105344  12  0  0  0\n"
+    said = parse_sample(
+        read_in(
+            tmp_path, meminfo=MEMINFO + "SwapTotal: 9000 kB\nSwapFree: 8660 kB\n", swaps=swaps,
+            zram__zram0__mm_stat=stat.format(102400), zram__zram1__mm_stat=stat.format(51200),
+            zram__sda__mm_stat=stat.format(4096),
+        )
+    )  # fmt: skip
+    assert (said.zram_kib, said.zram_swapped_kib, said.swap_used_kib) == (150, 300, 340)
+    assert said.swap_device == Path("/dev/null").stat().st_rdev, "the disk that dom0 knows, though zram comes first"
 
 
 @settings(max_examples=30, deadline=None)

@@ -15,6 +15,12 @@ from harness.xen.facts import LONGEST_LINE, Rates, Sample, SampleError, parse_sa
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "xen"
 
 
+EXTRAS = {
+    "SReclaimable": "reclaimable_slab_kib", "Hugetlb": "huge_pages_kib", "arc_size": "arc_kib",
+    "arc_c_min": "arc_min_kib", "zram_used": "zram_kib", "zram_swapped": "zram_swapped_kib",
+}  # fmt: skip
+
+
 def recorded(name: str) -> list[Sample]:
     return [parse_sample(line) for line in (FIXTURES / f"{name}.txt").read_bytes().splitlines(keepends=True)]
 
@@ -30,7 +36,7 @@ def sample(**figures: float) -> Sample:
 @pytest.mark.parametrize("name", ["idle", "no-swap", "thrashing", "page-ages"])
 def test_every_recorded_line_is_understood_to_the_last_figure(name: str) -> None:
     untold = {"swap_used_kib", "swap_device"} if name == "no-swap" else set()
-    untold |= {"shmem_kib"}  # younger than all of them
+    untold |= {"shmem_kib", *EXTRAS.values()}  # younger than all of them
     untold |= set() if name == "page-ages" else {"page_ages", "swap_cached_kib"}  # those were recorded before
     for said in recorded(name):
         assert {field.name for field in fields(said) if not known(getattr(said, field.name))} == untold
@@ -118,6 +124,28 @@ def test_more_free_than_there_is_as_a_32_bit_kernel_has_it_is_unknown() -> None:
     said = parse_sample(b"B1 seq=1 mono_ms=1000 MemTotal=500 MemFree=400 SwapTotal=90 SwapFree=4294967292")
     assert math.isnan(said.swap_free_kib)
     assert said.mem_free_kib == 400
+
+
+LINE = b"B1 seq=1 mono_ms=1000 MemTotal=5000 SwapTotal=5000 "
+
+
+def test_what_refines_used_memory_is_read_in_kib_whatever_it_is_told_in() -> None:
+    said = parse_sample(
+        LINE + b"SReclaimable=70 Hugetlb=2048 arc_size=1049600 arc_c_min=10000 zram_used=4096 zram_swapped=11"
+    )
+    assert [getattr(said, name) for name in EXTRAS.values()] == [70, 2048, 1025, 9, 4, 11]
+
+
+@pytest.mark.parametrize("key", EXTRAS)
+@pytest.mark.parametrize(
+    "figure",
+    [b"-5", b"nan", b"1e3", b"text", b"", b"=", b"5kB", NEGATIVE, b"9" * 15, b"9" * 18, b"9" * 400, b"5121000000"],
+)
+def test_what_refines_used_memory_and_cannot_be_is_unknown_and_the_line_lives(key: str, figure: bytes) -> None:
+    said = parse_sample(LINE + key.encode() + b"=" + figure + b" MemFree=9")
+    assert (said.mem_total_kib, said.mem_free_kib) == (5000, 9)
+    assert math.isnan(getattr(said, EXTRAS[key]))
+    assert {name for name in EXTRAS.values() if known(getattr(said, name))} == set()
 
 
 @pytest.mark.parametrize("key", ["seq", "mono_ms"])
