@@ -93,6 +93,7 @@ class SimulatedHost:
         said = np.array([member.said for member in members]).reshape(len(members), len(SAID)).T
         there = [member.guest.current_kib if member.manner.there else math.nan for member in members]
         columns: dict[str, Any] = dict(zip(SAID, said, strict=True))
+        columns |= dict.fromkeys(NONE_THERE, np.zeros(len(members)))
         if (window := window_s(experiment.signals)) is not None:
             columns["page_ages"], columns["active_kib"] = signals.known([one.guest for one in members], window)
         if traces_swap(experiment.signals):
@@ -112,7 +113,6 @@ class SimulatedHost:
             shares=np.array([member.shares for member in members]),
             paused=np.array([float(member.manner.paused) if member.manner.there else math.nan for member in members]),
             age_s=np.array([self.time_s - member.said_s for member in members]),
-            **dict.fromkeys(NONE_THERE, np.zeros(len(members))),
             **columns,
         )
 

@@ -19,6 +19,7 @@ from harness.experiment.manifest import manifest
 from harness.experiment.plan import plan
 from harness.records import EVENT_COLUMNS, REPLAY_COLUMNS, SAMPLE_COLUMNS, STATUSES, TRIAL_COLUMNS
 from harness.view import COLUMNS, CURVES, HOST_FIELDS, HostView
+from harness.xen import facts
 from reports import tables_of
 from reports.findings import Findings
 from reports.special import KINDS, asked
@@ -148,6 +149,14 @@ def test_the_view_on_the_page_can_be_decided_on() -> None:
     view = HostView.from_json(json.loads(text[1]))
     assert view.names == ("g1",)
     assert all(len(curve) for curves in (view.page_ages, view.ghost_returns) for curve in curves if curve)
+
+
+def test_what_the_sampler_tells_is_what_is_read_of_its_line() -> None:
+    said = table(section("signals.md", "What the sampler tells without being asked"), "on the line")
+    keys = [key for cells in said for key in re.findall(r"\w+(?=`)", f"{cells[0]}`")]
+    assert sorted(keys) == sorted(key.decode() for key in (*facts._PLAIN, *facts._COUNTERS, *facts._EXTRAS))
+    columns = [column for cells in said[-3:] for column in re.findall(r"\w+_kib", cells[2])]
+    assert columns == [column for column, _ in facts._EXTRAS.values()]
 
 
 @pytest.mark.parametrize("row", table(section("design.md", "Governor"), "constant"), ids=lambda row: row[0])
