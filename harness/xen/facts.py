@@ -2,6 +2,7 @@
 
 A guest is not trusted. A line is taken whole or not at all, and whatever it claims hurts no one but that guest. A
 figure that its kernel itself has wrong, such as more free swap than there is, is unknown; the others of the line count.
+So it is with all that only refines them (`_EXTRAS`), whatever is wrong with it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Sample:
     reclaimable_slab_kib: float = UNKNOWN
     huge_pages_kib: float = UNKNOWN
     arc_kib: float = UNKNOWN
-    """The cache of ZFS, and below which it does not shrink."""
+    """The cache of ZFS, and what it does not shrink below."""
     arc_min_kib: float = UNKNOWN
     zram_kib: float = UNKNOWN
     """Memory that zram takes for what was swapped to it, and how much that was."""
