@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli import ask, lab, live, replay, show, simulate, trials
+from harness.cli import ask, lab, live, replay, run, show, simulate, trials
 from harness.cli.ending import USER_ERRORS, Exit, told
 
 __all__ = ["USER_ERRORS", "app", "main"]
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Balances memory among the guests of a Xen host, and proves how well.",
 )
-for part in (live, ask, show, simulate, replay, trials):
+for part in (run, live, ask, show, simulate, replay, trials):
     app.add_typer(part.app)
 app.add_typer(lab.app, name="lab")
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from harness import policies
+from harness.cli import effort
 from harness.experiment.document import ConfigError
 from harness.experiment.files import EXPERIMENTS, load_experiment, names
 from harness.experiment.plan import plan
@@ -55,7 +56,10 @@ def all_workloads(folder: Path = WORKLOADS) -> Iterator[dict[str, Any]]:
 def all_experiments(
     folder: Path = EXPERIMENTS, say: Callable[[str], None] = lambda _: None
 ) -> Iterator[dict[str, Any]]:
-    """Every experiment: what it is to show, who takes part, how long its trials are.
+    """Every experiment: what it is to show, who takes part, what it takes in the lab and in the simulator.
+
+    `longest_min` is in the lab's own time, `lab_most_min` and `simulator_min` by the clock on the wall; None: it cannot
+    run there, in the lab for the reason `only_simulated`.
 
     A file that is no experiment hides none of the others: `say` is told what is wrong with it.
     """
@@ -78,7 +82,14 @@ def all_experiments(
             "trials_in_lab": in_lab,
             "duration_s": experiment.duration_s,
             "longest_min": round(in_lab * experiment.duration_s / 60, 1),
+            "lab_most_min": None if (why := effort.not_in_lab(experiment)) else _minutes(effort.lab_most_s(experiment)),
+            "simulator_min": None if effort.not_simulated(experiment) else _minutes(effort.simulator_s(experiment)),
+            "only_simulated": why,
         }
+
+
+def _minutes(seconds: float) -> float:
+    return round(seconds / 60, 2)
 
 
 def _times(count: int) -> str:

@@ -1,4 +1,4 @@
-"""`ballast run`, `balance`, `restore`: the commands that work on machines."""
+"""`ballast balance`, `restore`: the commands that work on machines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.status import Status
-from rich.text import Text
 
 from harness import policies
 from harness.balancer import Tick
@@ -26,17 +23,12 @@ from harness.experiment import site
 from harness.experiment.config import Experiment
 from harness.experiment.connection import KIB_PER_MIB, initial_kib
 from harness.experiment.document import ConfigError
-from harness.experiment.files import find, load_experiment
+from harness.experiment.files import load_experiment
 from harness.governor import Limits
 from harness.lab.lab import Lab
-from harness.progress import playbook
-from harness.progress.playbook import Kind, Line
 from harness.service import arbiter
 from harness.service.fallback import Hold
 from harness.xen.events import Reporter
-
-MAIN = "run-experiment.yml"
-STYLES = {Kind.PLAY: "bold", Kind.PROGRESS: "cyan", Kind.WARNING: "yellow", Kind.FAILED: "red"}
 
 app = typer.Typer()
 
@@ -45,87 +37,6 @@ InventoryOption = Annotated[
     list[Path] | None,
     typer.Option(help="Ansible inventory of the Xen host and its guests; default: the lab that is up; repeatable"),
 ]
-
-
-@app.command()
-def run(
-    experiment: Annotated[str | None, typer.Argument(help="name or path; default: the inventory's")] = None,
-    inventory: Annotated[
-        list[Path] | None, typer.Option("--inventory", "-i", help="your own hosts; default: the lab; repeatable")
-    ] = None,
-    extra: Annotated[
-        list[str] | None, typer.Option("--extra-vars", "-e", metavar="KEY=VALUE", help="for the playbook; repeatable")
-    ] = None,
-) -> None:
-    """Run an experiment from nothing to its report: the playbook run-experiment.yml, with live progress.
-
-    Exit 1: some trial failed. Exit 2: the experiment could not be run, and why. Exit 130: stopped by Ctrl-C.
-    """
-    variables = [_variable(given) for given in extra or ()]
-    if experiment is not None:
-        load_experiment(experiment).at()
-        path = find(experiment)
-        named = path.stem if experiment == path.stem else str(path.absolute())
-        variables.append(playbook.extra_var("experiment", named))
-    for path in inventory or ():
-        if not path.exists():
-            raise ConfigError(f"{path}: no such inventory; start from a copy of inventory/example.yml")
-    with Screen() as screen:
-        played = playbook.play(MAIN, screen.show, inventories=inventory or (), extra_vars=variables)
-    if played.stopped:
-        print("ballast: stopped; the same command goes on with the trial that was in flight", file=sys.stderr)
-        raise typer.Exit(130)
-    if not played.done:
-        seen = sys.stdout.isatty() and sys.stderr.isatty()
-        said = ["it did not come to its end; what FAILED says why"] if seen else played.failures
-        print(*(f"ballast: {what}" for what in said), sep="\n", file=sys.stderr)
-        raise typer.Exit(1 if played.trials_failed else 2)
-
-
-def _variable(given: str) -> str:
-    """An extra variable; a file's path as it is meant here, since Ansible runs in the checkout."""
-    if given.startswith("@"):
-        path = Path(given[1:])
-        if not path.is_file():
-            raise ConfigError(f"-e {given}: no such file")
-        return f"@{path.absolute()}"
-    if "=" not in given and not given.lstrip().startswith("{"):
-        raise ConfigError(f"-e {given}: give it as KEY=VALUE, @FILE or a JSON object")
-    return given
-
-
-class Screen:
-    """Shows the lines of a playbook: with colours and the present task on a terminal, plain elsewhere."""
-
-    def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._status: Status | None = self._console.status("") if self._console.is_terminal else None
-
-    def __enter__(self) -> Screen:
-        if self._status:
-            self._status.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._status:
-            self._status.stop()
-
-    def show(self, line: Line) -> None:
-        """Print a line now."""
-        text = line.text
-        match line.kind:
-            case Kind.PLAY:
-                text = f"\n{text}"
-            case Kind.TASK | Kind.SAID | Kind.FAILED:
-                mark = "FAILED " if line.kind is Kind.FAILED else ""
-                indent = "    " if line.kind is Kind.SAID else "  "
-                text = "\n".join(indent + mark + part for part in text.splitlines() or [""])
-        if self._status and line.kind is Kind.TASK:
-            self._status.update(Text(line.text))
-        if self._console.is_terminal:
-            self._console.print(Text(text, style=STYLES.get(line.kind, "")))
-        else:
-            print(text, flush=True)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from rich.text import Text
 from harness import policies
 from harness.cli import catalog
 from harness.cli.decide import decide, read_views
+from harness.cli.effort import length
 from harness.experiment.document import ConfigError
 from harness.governor import Limits
 from harness.policies.base import mib
@@ -89,7 +90,7 @@ def list_workloads(
 
 @app.command("experiments")
 def list_experiments(written: FormatOption = Format.TABLE) -> None:
-    """Show every experiment: what it is to show, who takes part, and how long it takes at most."""
+    """Show every experiment: what it is to show, who takes part, what it takes in the lab and in the simulator."""
     wrong: list[str] = []
     entries = list(catalog.all_experiments(say=wrong.append))
     if written is Format.JSON:
@@ -101,13 +102,22 @@ def list_experiments(written: FormatOption = Format.TABLE) -> None:
 
 
 def _show_experiments(entries: Iterable[Mapping[str, Any]]) -> None:
-    table = Table("experiment", "claim", "guests", "policies", "trials", "in the lab", "at most")
+    heads = ("trials", "in the lab", "of its time", "at most", "simulated, about")
+    table = Table("experiment", "claim", "guests", "policies", *heads)
     for entry in entries:
         guests = ", ".join(f"{guest}: {work}" for guest, work in entry["guests"].items())
         cells = [entry["name"], entry["claim"], guests, ", ".join(entry["policies"]), str(entry["trials"])]
-        cells += [str(entry["trials_in_lab"]), f"{entry['longest_min']:g} min"]
+        if entry["only_simulated"]:
+            cells += ["none", "", entry["only_simulated"]]
+        else:
+            cells += [str(entry["trials_in_lab"]), f"{entry['longest_min']:g} min", _length(entry["lab_most_min"])]
+        cells.append(_length(entry["simulator_min"]))
         table.add_row(*map(Text, cells))
     console().print(table)
+
+
+def _length(minutes: float | None) -> str:
+    return "cannot be" if minutes is None else length(60 * minutes)
 
 
 def console() -> Console:

@@ -17,7 +17,9 @@ from rich.table import Table
 import harness.compiled
 from harness.cli.ending import Exit, stopped_by_signals
 from harness.cli.show import console
+from harness.experiment.config import Experiment
 from harness.experiment.files import load_experiment
+from harness.experiment.runs import Done
 from harness.lab.image import cache_root
 from harness.records import RecordsError, read_run, write_whole
 from harness.simulator import calibration, runner
@@ -56,25 +58,9 @@ def simulate(
     if scheduler is not None:
         spread, out = partial(map_on_cluster, scheduler), out.absolute()  # its workers are started elsewhere
     began_s = time.monotonic()
-    screen = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("trials,"),
-        TimeRemainingColumn(),
-    )
     try:
-        with stopped_by_signals(), Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
-            task = bar.add_task(f"simulating {wanted.name}")
-            done = runner.simulate(
-                wanted,
-                out,
-                simulated,
-                spread,
-                lambda number, total: bar.update(task, completed=number, total=total),
-                say=lambda line: print(line, file=sys.stderr),
-            )
+        with stopped_by_signals():
+            done = simulated_with_bar(wanted, out, simulated, spread, f"simulating {wanted.name}")
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it was", file=sys.stderr)
         raise typer.Exit(Exit.STOPPED) from None
@@ -83,6 +69,25 @@ def simulate(
     if done.failed:
         print(f"{done.failed} trials failed; trials.csv says why", file=sys.stderr)
         raise typer.Exit(Exit.SOME_TRIAL_FAILED)
+
+
+def simulated_with_bar(experiment: Experiment, out: Path, machine: Machine, spread: runner.Spread, title: str) -> Done:
+    """Simulate all trials of an experiment that have not ended, with a bar on a terminal."""
+    screen = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials,"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(title)
+        return runner.simulate(
+            experiment, out, machine, spread,
+            lambda number, total: bar.update(task, completed=number, total=total),
+            say=lambda line: print(line, file=sys.stderr),
+        )  # fmt: skip
 
 
 def _become_compiled() -> None:

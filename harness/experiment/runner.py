@@ -69,7 +69,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
                 raise HostAwayError(said) from error
             progress.say(_told(trial, rows))
         folder = folder.seal((trial.block, trial.order) for trial in trials)
-        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
+        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder.path))
 
 
 def _run_trial(

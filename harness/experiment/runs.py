@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -113,6 +113,19 @@ def open_run(
         yield folder
 
 
+def finished(
+    experiment: Experiment, trials: Sequence[Trial], out: Path, backend: str, fits: Fits = lambda _: True
+) -> Path | None:
+    """Return the newest run of the same experiment, source and plan that has ended; None where there is none."""
+    wanted = Wanted.of(experiment, trials, backend, fits)
+    for path in sorted((out / experiment.name).glob("*/"), reverse=True):
+        with suppress(RecordsError):  # none of ours, or one that nobody can take as it is
+            said = read_manifest(path)
+            if said.get("finished_utc") and said["backend"] == backend and not wanted.differences(said):
+                return path
+    return None
+
+
 def _held(stack: ExitStack, home: Path, choose: Callable[[Say], Path | None], say: Say) -> Path | None:
     """Return the run that is chosen, held as long as the stack is."""
     until_s = time.monotonic() + ENDING_S
@@ -180,7 +193,7 @@ def check_source(folder: RunFolder) -> None:
         raise RecordsError(f"{folder.path}: {said}; {remedy}")
 
 
-def failed_trials(folder: RunFolder) -> int:
+def failed_trials(run: Path) -> int:
     """How many trials of a run have a guest that is not ok."""
-    trials = read_trials(folder.path)
+    trials = read_trials(run)
     return int(trials.loc[trials.status != "ok", ["block", "order"]].drop_duplicates().shape[0])

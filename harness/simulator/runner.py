@@ -75,7 +75,7 @@ def simulate(
         for number, _ in enumerate(spread(run_task, todo), start=1):
             ended(len(finished) + number, len(trials))
         folder = folder.seal((trial.block, trial.order) for trial in trials)
-        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder))
+        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder.path))
 
 
 def run_task(task: Task) -> Trial:

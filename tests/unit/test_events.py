@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli import live, serve
+from harness.cli import screen, serve
 from harness.progress.plain import CUT, LONGEST_CHARS, one_line, plain
 from harness.progress.playbook import Kind, Line
 from harness.xen.client import GuestClient
@@ -126,7 +126,7 @@ def test_a_line_of_the_log_is_one_line_whatever_a_guest_says(capsys: pytest.Capt
 def test_what_a_playbook_hands_on_of_a_guest_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
     from harness.progress.playbook import _plain
 
-    live.Screen().show(Line(kind=Kind.FAILED, text=_plain(f"g1: \x1b[31mred\x1b[0m {HOSTILE}")))
+    screen.Screen().show(Line(kind=Kind.FAILED, text=_plain(f"g1: \x1b[31mred\x1b[0m {HOSTILE}")))
     out = capsys.readouterr().out
     assert all(char == "\n" or char.isprintable() for char in out)
     assert "g1: red" in out
