@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import agreement, answers, figures, lab, overview, printed, repeatability, sweep, timeline, words
+from reports import agreement, answers, figures, lab, overview, printed, repeatability, standing, sweep, timeline, words
 from reports.document import Block, Contents, Document, Heading, Listing, Paragraph
 from reports.findings import Findings
 from reports.language import current, joined, phrase
@@ -39,7 +39,8 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     subtitle = phrase("{}, {} UTC", words.counted(len(runs), "run"), when)
     blocks: list[Block] = []
     if len(found) > 1:
-        blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True), overview.table(found)]
+        blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True)]
+        blocks += [*standing.blocks(found), overview.table(found)]
         blocks += [picture] if (picture := overview.picture(found)) else []
         for one, mine in zip(found, specials, strict=True):
             blocks.append(Paragraph(lead=f"{one.study.title}.", text=joined(list(answers.verdicts(one, mine)))))

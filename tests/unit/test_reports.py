@@ -231,7 +231,12 @@ def test_page_one_of_several_experiments_has_their_ranking_their_figure_and_cont
     second = synthetic.write_run(tmp_path / "b", blocks=2, run="b", backend="xen").path
     blocks = list(report_of(first, second).blocks)
     page = blocks[: next(at for at, block in enumerate(blocks) if isinstance(block, Contents))]
-    assert [block.name for block in page if isinstance(block, Table | Picture)] == ["overview", "overview"]
+    assert [block.name for block in page if isinstance(block, Table | Picture)] == ["standing", "overview", "overview"]
+    leads = [block.lead for block in page if isinstance(block, Paragraph) and block.lead]
+    asked = ["Where it lost.", "What it cost."]
+    assert leads[:7] == [
+        "Who won (simulator).", *asked, "Who won (measured on Xen).", *asked, "Repeatability.",
+    ], "who won by how much, where it lost, what it cost, how well it repeats"  # fmt: skip
     ways = [block for block in blocks if isinstance(block, Paragraph) and block.text.startswith("A speed-up is")]
     assert len(ways) == 1, "how to read it stands once"
 
@@ -475,12 +480,13 @@ def test_changed_raw_rows_are_said_in_the_report(tmp_path: Path) -> None:
     assert "samples.csv changed" in raw
 
 
-def test_reports_know_nothing_of_the_harness_but_its_records() -> None:
+def test_reports_know_nothing_of_the_harness_but_its_records_and_what_a_run_computes_of_them_too() -> None:
+    known = {"harness.records", "harness.statistics"}
     for path in Path(reports.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert all(name == "harness.records" for name in names if name.startswith("harness")), path.name
+            assert {name for name in names if name.startswith("harness")} <= known, path.name
 
 
 @pytest.mark.parametrize(
