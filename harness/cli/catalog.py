@@ -78,6 +78,7 @@ def all_experiments(
             "policies": [choice.label for choice in experiment.policies],
             "pool_mib": experiment.pool_mib,
             "repetitions": experiment.repetitions,
+            "repetitions_at_most": experiment.most_repetitions,
             "trials": trials,
             "trials_in_lab": in_lab,
             "duration_s": experiment.duration_s,
@@ -89,7 +90,7 @@ def all_experiments(
 
 
 def _minutes(seconds: float) -> float:
-    return round(seconds / 60, 2)
+    return round(seconds / 60, 3)
 
 
 def _times(count: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import reports
-from harness.cli import effort, main, series
+from harness.cli import catalog, effort, main, series
 from harness.cli import run as command
 from harness.cli.series import Where
 from harness.experiment.document import ConfigError
@@ -269,3 +269,14 @@ def test_what_an_experiment_takes_is_more_the_more_there_is_of_it() -> None:
         assert takes(twice) == pytest.approx(2 * takes(quick))
     assert effort.lab_most_s(twice) - effort.BUILD_S == pytest.approx(2 * (effort.lab_most_s(quick) - effort.BUILD_S))
     assert [effort.length(seconds) for seconds in (0.1, 80, 600, 9000)] == ["1 s", "80 s", "10 min", "2.5 h"]
+
+
+def test_the_list_of_experiments_says_what_each_takes_in_the_lab_and_in_the_simulator() -> None:
+    entries = {entry["name"]: entry for entry in catalog.all_experiments()}
+    quick, scale = entries["quick"], entries["e15-scale"]
+    assert quick["lab_most_min"] > quick["longest_min"] > quick["simulator_min"] > 0
+    assert quick["only_simulated"] == ""
+    assert (scale["lab_most_min"], scale["only_simulated"]) == (
+        None, "it has 10002 guests, and the lab has room for 12",
+    )  # fmt: skip
+    assert all(entry["simulator_min"] for entry in entries.values()), "all of them can be simulated"
