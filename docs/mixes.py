@@ -28,10 +28,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from docs import reached
 from harness.records import RecordsError, write_whole
 from harness.simulator.machine import load_machine
+from harness.statistics import BOUNDS
 from reports import summary
 from reports.findings import Findings
 from reports.special.measure import NORMALISED, blocks_of, measure_of
-from reports.study import BOUNDS, ReportError, Study, studies
+from reports.study import ReportError, Study, studies
 
 PROJECT = Path(__file__).parents[1]
 KEPT = Path("docs/simulated/mixes.csv")

@@ -12,20 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import BEYOND, LARGEST, SMALLEST, Run, chosen, is_again, read_run
-from reports import statistics
+from harness.records import Run, chosen, is_again, read_run
+from harness.statistics import BOUNDS, paired, possible
 from reports.language import phrase
 
 _FREE = (
     "seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline", "judged_by",
-    "only_measured",
+    "only_measured", "repeat_until",
 )  # fmt: skip
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 STATIC = "static"
 """What the others are compared with where nobody names another."""
 UNCONSTRAINED, ORACLE, INFORMED = "unconstrained", "oracle", "informed"
-BOUNDS = (UNCONSTRAINED, ORACLE, INFORMED)
-"""Policies that nobody could run: not rivals, but what the others are held against."""
 
 
 class ReportError(ValueError):
@@ -74,13 +72,13 @@ class Study:
         trials = self.trials[self.trials["level"] == level]
         there = set(trials["guest"])
         guests = tuple(guest for guest in self.guests if guest in there)
-        again, pairs = self.again[self.again["level"] == level], _pairs(trials, self.baseline)
+        again, pairs = self.again[self.again["level"] == level], paired(trials, self.baseline)
         return replace(self, trials=trials, again=again, pairs=pairs, guests=guests, level=level)
 
     def against(self, label: str) -> Study:
         """Return the same study compared with another label; also with one that only some blocks have."""
         labels = (label, *(other for other in self.labels if other != label))
-        return replace(self, baseline=label, labels=labels, pairs=_pairs(self.trials, label))
+        return replace(self, baseline=label, labels=labels, pairs=paired(self.trials, label))
 
     @property
     def setup(self) -> str:
@@ -194,7 +192,7 @@ def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, 
 
 
 def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
-    trials = _possible(
+    trials = possible(
         pd.concat([run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True)
     )
     setup: Mapping[str, Any] = runs[0].manifest["experiment"]
@@ -214,40 +212,8 @@ def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
         guests=_ordered(trials["guest"], (guest["name"] for guest in setup.get("guests") or ())),
         trials=trials,
         again=again,
-        pairs=_pairs(trials, base),
+        pairs=paired(trials, base),
     )
-
-
-def _possible(trials: pd.DataFrame) -> pd.DataFrame:
-    """Count a value that no result can have as failed, with its reason, so that one of them does not end the report."""
-    value = trials["value"]
-    beyond = (trials["status"] == "ok") & value.notna() & (value != 0) & ~value.between(SMALLEST, LARGEST)
-    said = [f"the value is {number:g}, {BEYOND}" for number in value[beyond]]
-    return trials.assign(
-        status=trials["status"].mask(beyond, "failed"),
-        reason=trials["reason"].mask(beyond, pd.Series(said, index=trials.index[beyond], dtype=object)),
-        value=value.mask(beyond, math.nan),
-    )
-
-
-def _pairs(trials: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
-    """Put every value beside the baseline's of the same block, guest and metric. A failed trial leaves NaN."""
-    metrics = trials.loc[trials["metric"] != "", ["guest", "workload", "metric", "unit", "better"]]
-    metrics = metrics[metrics["better"] != ""].drop_duplicates(["guest", "workload", "metric"])
-    ran = trials[["place", "policy", "label", "guest", "workload"]].drop_duplicates(["place", "label", "guest"])
-    good = trials.loc[trials["status"] == "ok", ["place", "label", "guest", "metric", "value"]]
-    good = good.drop_duplicates(["place", "label", "guest", "metric"])
-    pairs = metrics.merge(ran, on=["guest", "workload"]).merge(
-        good, on=["place", "label", "guest", "metric"], how="left"
-    )
-    base = pairs.loc[pairs["label"] == baseline, ["place", "guest", "metric", "value"]].rename(
-        columns={"value": "base"}
-    )
-    pairs = pairs.merge(base, on=["place", "guest", "metric"], how="left")
-    less = pairs["better"] == "lower"
-    pairs["speedup"] = statistics.speedups(pairs["value"], pairs["base"], "higher")
-    pairs.loc[less, "speedup"] = statistics.speedups(pairs.loc[less, "value"], pairs.loc[less, "base"], "lower")
-    return pairs
 
 
 def _baseline(trials: pd.DataFrame, baseline: str) -> str | None:

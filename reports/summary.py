@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.statistics import headlines
 from reports import noise, statistics
 from reports.study import Study
 
@@ -54,7 +55,7 @@ def per_block(study: Study) -> pd.DataFrame:
     They are NaN in a block where any guest has no pair: a mean over the survivors would flatter the policy.
     """
     rows = []
-    heads = study.pairs[study.pairs["metric"] == study.pairs["guest"].map(study.headline)]
+    heads = headlines(study.pairs)
     for (place, label), pairs in heads.groupby(["place", "label"], sort=False):
         values = pairs["speedup"].to_numpy(dtype=float)
         whole = not np.isnan(values).any()

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from harness.statistics import BOUNDS
 from reports import figures, strip, style, words
 from reports.document import Container, Picture
 from reports.findings import Findings
 from reports.language import phrase
 from reports.statistics import ENOUGH
-from reports.study import BOUNDS
 from reports.summary import records
 from reports.words import Verdict
 

@@ -16,6 +16,7 @@ from harness.experiment.sweep import Guest, Sweep
 from harness.experiment.workloads import Workload, load_workload
 from harness.records.again import AGAIN, is_again
 from harness.simulator.machine import Machine, load_machine
+from harness.statistics import BOUNDS
 
 RESERVED = frozenset({"all", "controller", "dom0", "localhost", "ungrouped", "xen"})
 """Names that Ansible, Xen or the inventory give to something else."""
@@ -45,6 +46,20 @@ def faults(experiment: Experiment) -> Iterator[Problem]:
             yield ("pool_mib",), said
     if experiment.period_s > experiment.duration_s:
         yield ("period_s",), f"is {experiment.period_s:g}, longer than duration_s {experiment.duration_s:g}; lower it"
+
+
+def repeat_faults(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with how often an experiment is to be repeated."""
+    until, base = experiment.repeat_until, experiment.compared_with()
+    if until is None:
+        return
+    if until.at_most < experiment.repetitions:
+        said = f"is {until.at_most}, fewer than repetitions {experiment.repetitions}; raise it, or lower those"
+        yield ("repeat_until", "at_most"), said
+    rivals = [one for one in experiment.policies if one.name not in BOUNDS and one != base]
+    if base is None or not rivals:
+        said = "needs a baseline and a policy that is compared with it; add them, such as static, or remove the key"
+        yield ("repeat_until",), said
 
 
 def machine_faults(machine: Mapping[str, float]) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from harness.experiment.machine import LabTerms
 from harness.experiment.signals import Signal
 from harness.experiment.sweep import Guest, GuestName, MiB, Sweep
 from harness.experiment.workloads import Listed, Name, Value, argument
+from harness.statistics import ENOUGH
 
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
 Figure = Literal[
@@ -43,6 +44,15 @@ class Judgement(Model):
     at_least: Annotated[float, Field(gt=0)] = 1.0
     """How many times as well they must do; 1: better at all."""
     at_most: Annotated[float, Field(gt=0)] | None = None
+
+
+class Until(Model):
+    """How narrow the intervals must be for a run to repeat no more; ends of a ratio, so their middle is √(low·high)."""
+
+    within_percent: Annotated[float, Field(gt=0, lt=100)]
+    """Each must reach at most so far from its middle: √(high / low) - 1."""
+    at_most: Annotated[int, Field(ge=ENOUGH, le=10_000)]
+    """Repetitions, narrow or not; with fewer than six there is no interval at all."""
 
 
 class PolicyChoice(Model):
@@ -99,7 +109,9 @@ class Experiment(Model):
     signals: Annotated[tuple[Signal, ...], Listed] = ()
     """What is measured besides, whatever the policy."""
     repetitions: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Blocks: each holds every policy once."""
+    """Blocks: each holds every policy once; with `repeat_until` the least number of them."""
+    repeat_until: Until | None = None
+    """Repeat beyond that until every policy's interval against the baseline is narrow enough; None: not at all."""
     duration_s: Annotated[float, Field(gt=0)]
     """A trial lasts at most this long; a workload with a fixed amount of work may end sooner."""
     period_s: Annotated[float, Field(gt=0)] = 2.0
@@ -152,6 +164,11 @@ class Experiment(Model):
         largest = {key: max(getattr(one, key) for one in every) for key in ("pool_mib", "reserve_mib", "duration_s")}
         return self.model_copy(update={**largest, "guests": tuple(guests.values()), "sweep": None})
 
+    @property
+    def most_repetitions(self) -> int:
+        """How many repetitions there can be."""
+        return self.repetitions if self.repeat_until is None else self.repeat_until.at_most
+
     def compared_with(self) -> PolicyChoice | None:
         """Return the baseline: what has its label, or else the one policy of that name; None where there is neither."""
         wanted = self.baseline or "static"
@@ -161,7 +178,15 @@ class Experiment(Model):
 
     def resolved(self) -> dict[str, Any]:
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
-        may_be_left_out = ("machine", "baseline", "loses_at_most", "judged_by", "only_measured", "take_mib_s")
+        may_be_left_out = (
+            "machine",
+            "baseline",
+            "loses_at_most",
+            "judged_by",
+            "only_measured",
+            "take_mib_s",
+            "repeat_until",
+        )
         unsaid = {key for key in may_be_left_out if not getattr(self, key)}
         unsaid |= {"lab"} - self.model_fields_set
         plain = self.model_dump(mode="json", by_alias=True, exclude=unsaid)

@@ -34,11 +34,12 @@ class Trial:
 def plan(experiment: Experiment, repeat_baseline: bool = False) -> tuple[Trial, ...]:
     """Return all trials of an experiment in the order in which they run; a block is one level in one repetition.
 
+    Where it repeats until intervals are narrow enough, these are all that there can be.
     With `repeat_baseline` the baseline, where the experiment has one, runs a second time in every block.
     """
     members = (*experiment.policies, *(_repeated(experiment) if repeat_baseline else ()))
     levels = (None,) if experiment.sweep is None else range(len(experiment.sweep.levels))
-    blocks = ((repetition, level) for repetition in range(1, experiment.repetitions + 1) for level in levels)
+    blocks = ((repetition, level) for repetition in range(1, experiment.most_repetitions + 1) for level in levels)
     return tuple(
         Trial(block=block, order=order, policy=policy, seed=experiment.seed * 10_000 + repetition, level=level)
         for block, (repetition, level) in enumerate(blocks, start=1)

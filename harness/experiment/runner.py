@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from harness.experiment.away import HostAwayError, Patience
@@ -12,6 +13,7 @@ from harness.experiment.config import Experiment
 from harness.experiment.live import LiveTrial
 from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial, plan
+from harness.experiment.repeating import Repeating
 from harness.experiment.runs import Done, check_source, failed_trials, open_run
 from harness.experiment.site import Site
 from harness.experiment.told import told_by
@@ -48,18 +50,21 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
     told = partial(told_by, experiment, workloads, site)
     with open_run(experiment, every, out, BACKEND, told, say=progress.say) as folder:
         ended = folder.finished()
-        trials = [trial for trial in every if trial.policy.name not in SIMULATED]
-        todo = [trial for trial in trials if (trial.block, trial.order) not in ended]
+        repeating = Repeating(experiment=experiment, trials=every, folder=folder, simulated=False)
         if left_out := {choice.label for choice in experiment.policies if choice.name in SIMULATED}:
             progress.say(f"left out, for only the simulator can run it: {', '.join(sorted(left_out))}")
-        if ended and todo:
+        total = sum(trial.policy.name not in SIMULATED for trial in every)
+        if 0 < len(ended) < total:
             progress.say(f"going on with {folder.path}: {len(ended)} trials had ended")
-        began_s, total = time.monotonic(), len(todo) + len(ended)
-        for number, trial in enumerate(todo):
+        began_s, ran = time.monotonic(), 0
+        for trial in _real(chain.from_iterable(repeating.portions())):
+            if (trial.block, trial.order) in ended:
+                continue
             check_source(folder)
-            each_s = (time.monotonic() - began_s) / number if number else experiment.duration_s + OVERHEAD_S
-            left = partial(_left, time.monotonic() + (len(todo) - number) * each_s)
-            place = f"trial {len(ended) + number + 1} of {total}: {trial.policy.label}, block {trial.block}"
+            each_s = (time.monotonic() - began_s) / ran if ran else experiment.duration_s + OVERHEAD_S
+            left = partial(_left, time.monotonic() + (total - len(ended) - ran) * each_s)
+            most = "" if experiment.repeat_until is None else "at most "
+            place = f"trial {len(ended) + ran + 1} of {most}{total}: {trial.policy.label}, block {trial.block}"
             progress.say(f"{place}; {left()}")
             attempt = partial(_run_trial, experiment, trial, workloads, site, folder, progress, left)
             try:
@@ -67,9 +72,16 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
             except HostAwayError as error:
                 said = f"{error} {folder.path} is not sealed; the same command goes on with {place}"
                 raise HostAwayError(said) from error
+            ran += 1
             progress.say(_told(trial, rows))
-        folder = folder.seal((trial.block, trial.order) for trial in trials)
-        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder.path))
+        folder = folder.update_manifest(repeating.told()) if repeating.told() else folder
+        folder = folder.seal((trial.block, trial.order) for trial in _real(repeating.planned()))
+        return Done(folder=folder.path, trials=ran, failed=failed_trials(folder.path))
+
+
+def _real(trials: Iterable[Trial]) -> Iterator[Trial]:
+    """Those of policies that a real host can run."""
+    return (trial for trial in trials if trial.policy.name not in SIMULATED)
 
 
 def _run_trial(

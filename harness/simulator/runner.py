@@ -13,6 +13,7 @@ from typing import Any
 from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.experiment.plan import Trial, plan
+from harness.experiment.repeating import Repeating
 from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.workloads import Workload, load_workloads
 from harness.records import RunFolder, TrialKey, TrialWriter
@@ -65,17 +66,21 @@ def simulate(
     host = {"machine": machine.model_dump()}
     trials = plan(experiment)  # with the same seed the baseline would do the same again
     with open_run(experiment, trials, out, BACKEND, lambda: host, lambda told: told == host, say) as folder:
-        finished = folder.finished()
-        todo = [
-            Task(folder=folder, experiment=experiment, trial=trial, workloads=workloads, machine=machine)
-            for trial in trials
-            if (trial.block, trial.order) not in finished
-        ]
+        finished, ran = folder.finished(), 0
+        repeating = Repeating(experiment=experiment, trials=trials, folder=folder, simulated=True)
         ended(len(finished), len(trials))
-        for number, _ in enumerate(spread(run_task, todo), start=1):
-            ended(len(finished) + number, len(trials))
-        folder = folder.seal((trial.block, trial.order) for trial in trials)
-        return Done(folder=folder.path, trials=len(todo), failed=failed_trials(folder.path))
+        for portion in repeating.portions():
+            todo = [
+                Task(folder=folder, experiment=experiment, trial=trial, workloads=workloads, machine=machine)
+                for trial in portion
+                if (trial.block, trial.order) not in finished
+            ]
+            for _ in spread(run_task, todo) if todo else ():
+                ran += 1
+                ended(len(finished) + ran, len(trials))
+        folder = folder.update_manifest(repeating.told()) if repeating.told() else folder
+        folder = folder.seal((trial.block, trial.order) for trial in repeating.planned())
+        return Done(folder=folder.path, trials=ran, failed=failed_trials(folder.path))
 
 
 def run_task(task: Task) -> Trial:

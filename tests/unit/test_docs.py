@@ -133,7 +133,7 @@ def test_the_keys_of_the_manifest_are_those_that_are_written() -> None:
     quick = load_experiment("quick")
     written = manifest("r1", quick, plan(quick), "xen", {})
     said = {row[0]: row[1] for row in table(section("results.md", "`manifest.json`"), "key")}
-    assert set(said) == {*written, "started_utc", "finished_utc", "files"}
+    assert set(said) == {*written, "repeated", "started_utc", "finished_utc", "files"}
     for key in ("git", "host"):
         assert re.findall(r"`(\w+)`", f"`{said[key]}`") == list(written[key])
 
