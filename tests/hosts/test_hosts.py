@@ -76,8 +76,11 @@ def changed(printed: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def before(server: Server) -> str:
-    """What the server was like before anything was done to it."""
-    return server.ask(LOOK)
+    """What the server was like before anything was done to it; kept, for tests that are chosen one by one."""
+    kept = server.inventory.with_name("before")
+    if not kept.exists():
+        kept.write_text(server.ask(LOOK))
+    return kept.read_text()
 
 
 def test_a_preview_changes_nothing(server: Server, before: str) -> None:

@@ -166,7 +166,11 @@ def test_machines_that_can_change_are_asked_every_time(lab: bool, asked: list[st
     ("kind", "lab", "said"),
     [
         ("paused", False, "guest a has a behaviour, and nothing is done to the guests of hosts of one's own"),
-        ("lying", True, "guest a is to be lying, and the lab's guests can be paused, rebooting, stale, stuck"),
+        (
+            "slow",
+            True,
+            "guest a is to be slow, and the lab's guests can be babbling, flooding, lying, paused, rebooting",
+        ),
     ],
 )
 @pytest.mark.usefixtures("asked")
