@@ -79,7 +79,7 @@ def _ablation(kept: pd.DataFrame) -> str:
     if kept.empty:
         return NOTHING
     shown = kept[~kept["bound"]].pivot_table(index="label", columns="mix", values="geometric_mean")
-    shown = shown.loc[dict.fromkeys(kept[~kept["bound"]]["label"])]
+    shown = shown.loc[list(dict.fromkeys(kept[~kept["bound"]]["label"]))]
     called = [str(mix).partition(" (")[0] for mix in shown]
     lines = [f"| | {' | '.join(called)} |", f"|---|{'--:|' * len(called)}"]
     ours = shown.loc[OURS]
