@@ -59,11 +59,11 @@ def test_losing_is_counted_and_shown_as_openly_as_winning() -> None:
 def test_a_part_without_which_nothing_is_lost_is_not_bold() -> None:
     kept = [row(f"{mix} (`e16-ablation` at {at})", label, mean)
             for at, mix in ((1, "swings"), (2, "a hog"))
-            for label, mean in (("static", 0.3), ("ballast", 0.9), ("no turns", 0.899), ("no cliffs", 0.5))]  # fmt: skip
+            for label, mean in (("static", 0.3), ("ballast", 0.9), ("no turns", 0.899), ("steep", 0.5))]  # fmt: skip
     page = reached.rewritten("<!-- ablation -->\n<!-- /ablation -->\n", pd.DataFrame(kept))
     assert "| | a hog | swings |\n" in page
     assert "| no turns | 0.899 | 0.899 |" in page
-    assert "| no cliffs | **0.500** | **0.500** |" in page
+    assert "| steep | **0.500** | **0.500** |" in page
     assert page.index("| static |") < page.index("| ballast |") < page.index("| no turns |")
 
 
