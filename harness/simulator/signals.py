@@ -38,6 +38,8 @@ def ghost_returns(guest: Guest, swap_in_kib_s: float) -> Curve:
     ends = np.linspace(guest.resident_kib, guest.footprint_kib, DEPTHS + 1)
     hits: FloatArray = guest.law.hottest(ends / guest.footprint_kib, guest.footprint_kib)
     parts = np.diff(hits)
+    if not parts.any():  # what is swapped belongs to nobody's work
+        return ()
     rates = swap_in_kib_s * parts / parts.sum()
     return tuple(zip((ends[1:] - ends[0]).tolist(), rates.tolist(), strict=True))
 
