@@ -52,9 +52,9 @@ def _impostor(kind: Kind) -> Fault:
     return Fault(
         begins=(
             "mv /usr/bin/perl /usr/bin/perl.own; "
-            'printf %s "$5" | install -m 644 /dev/stdin /run/impostor.pl; '
+            'printf %s "$5" | install -m 644 /proc/self/fd/0 /run/impostor.pl; '
             f'printf \'#!/bin/sh\\nexec /usr/bin/perl.own /run/impostor.pl {kind} %s "$@"\\n\' "$4" '
-            f"| install -m 755 /dev/stdin /usr/bin/perl; pkill -KILL -f {_SAMPLER}"
+            f"| install -m 755 /proc/self/fd/0 /usr/bin/perl; pkill -KILL -f {_SAMPLER}"
         ),
         ends="mv -f /usr/bin/perl.own /usr/bin/perl; pkill -KILL -f '^(/usr/bin/perl.own /run/impostor.pl|yes$)'",
         inside=True,

@@ -16,8 +16,8 @@ from harness.xen.facts import SampleError, parse_sample
 PROGRAMS = ("xl", "xenstore-chmod", "pkill", "sleep", "mv", "install")
 
 IMPOSTOR_COMES = [
-    "mv /usr/bin/perl /usr/bin/perl.own", "install -m 644 /dev/stdin /run/impostor.pl",
-    "install -m 755 /dev/stdin /usr/bin/perl", "pkill -KILL -f ^perl - ",
+    "mv /usr/bin/perl /usr/bin/perl.own", "install -m 644 /proc/self/fd/0 /run/impostor.pl",
+    "install -m 755 /proc/self/fd/0 /usr/bin/perl", "pkill -KILL -f ^perl - ",
 ]  # fmt: skip
 IMPOSTOR_GOES = [
     "mv -f /usr/bin/perl.own /usr/bin/perl",
