@@ -126,7 +126,7 @@ def moves(lived: Lived, name: str, params: Mapping[str, Any], scene: Scene) -> d
         targets: dict[str, tuple[int, int]] = {}
         for _ in range(TICKS):
             done = tick(source, host, policy, governor)
-            print(done.view.time_s, done.view.current_kib // MIB, *done.allocation.reasons)  # shown where it fails
+            print(done.view.time_s, done.view.current_kib // MIB, *done.allocation.reasons)
             for guest, current in zip(done.view.names, done.view.current_kib, strict=True):
                 start, target = targets.get(guest, (math.nan, math.nan))
                 if abs(current - target) < NEAR_KIB and abs(target - start) > MIB / 2:
