@@ -32,6 +32,7 @@ class Fault:
     inside: bool = False
     """Done in the guest; else in dom0."""
     text: str = ""
+    """Of the program that it puts into the guest, if it does."""
 
     def command(self, behaviour: Behaviour, domain: str) -> Sequence[str]:
         """What waits for the word, does this at its time, and undoes it if the time for that is said."""
