@@ -224,6 +224,8 @@ class LiveTrial:
             )  # fmt: skip
             for work in self._works:
                 work.note(tick.view)
+                if work.vanished(tick.view):
+                    self.writer.event("gone", guest=work.guest.name, detail=work.gone)
             self.watch(self._seen(self.clock.now_s() - began_s, tick))
 
         balance(

@@ -53,11 +53,13 @@ class Work:
     available: float = math.nan
     """Part of its guest's memory that was available when it was last seen at work."""
     fault: str = ""
+    gone: str = ""
+    """Why nothing can come of it any more: its guest is gone from Xen."""
 
     @property
     def running(self) -> bool:
         """Whether it was started and has not ended."""
-        return self.process is not None and not self.process.ended
+        return self.process is not None and not self.process.ended and not self.gone
 
     @property
     def getting_ready(self) -> bool:
@@ -90,6 +92,17 @@ class Work:
             self.moved_kib += abs(kib - self.last_kib) if math.isfinite(self.last_kib) else 0.0
             self.last_kib = kib
 
+    def vanished(self, view: HostView) -> bool:
+        """Whether it was at work in a guest that Xen no longer has; it is given up then, and `gone` says so."""
+        if not self.running or math.isfinite(view.current_kib[view.names.index(self.guest.name)]):
+            return False
+        at = f" {view.time_s - went_s:.0f} s after the work began" if (went_s := self.went()) is not None else ""
+        self.gone = (
+            f"the guest was gone from Xen{at}: it crashed, was shut down or destroyed; `xl dmesg` and "
+            "/var/log/xen/ in dom0 say which"
+        )
+        return True
+
     def last_lines(self, most: int) -> str:
         """What it said last on its standard error."""
         said = self.process.stderr.decode(errors="replace").strip().splitlines() if self.process else []
@@ -119,6 +132,8 @@ class Work:
         process = self.process
         if process is None:
             return "lost", self.fault or "the workload could not be started"
+        if self.gone:
+            return "lost", self.gone
         went = process.went_s is not None
         if self.fault:
             return "timeout" if went else "failed", self.fault

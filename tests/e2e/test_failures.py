@@ -1,4 +1,4 @@
-"""A workload that fails is a row with its reason: out of memory, given what it refuses. Killed: test_control.py."""
+"""What fails is a row with its reason: out of memory, given what it refuses, its guest gone. Killed: test_control."""
 
 from __future__ import annotations
 
@@ -63,3 +63,18 @@ def test_want_of_memory_is_an_oom_and_a_refused_parameter_a_failure(lived: Lived
     assert "exit 2: " in found.reason.g2
     assert "needs 0 < low-mib <= high-mib" in found.reason.g2
     assert found.value.isna().all()
+
+
+def test_a_guest_that_is_gone_from_xen_is_a_row_that_says_so_while_the_other_one_works_on(
+    lived: Lived, tmp_path: Path
+) -> None:
+    said = yaml.safe_load(SMOKE.read_text())
+    said |= {"name": "gone", "policies": ["static"], "repeat_baseline": False, "duration_s": 12}
+    said["guests"][1] |= {"behaviour": {"kind": "rebooting", "at_s": 5}}  # and nobody creates it again
+    (tmp_path / "gone.yml").write_text(yaml.safe_dump(said))
+    done = runner.run(load_experiment(tmp_path / "gone.yml"), lived.site, tmp_path, Progress())
+    run = read_run(done.folder)
+    found = run.trials.drop_duplicates("guest").set_index("guest")
+    assert found.status.to_dict() == {"g1": "ok", "g2": "lost"}
+    assert "gone from Xen" in found.reason.g2
+    assert run.samples.trial_s.max() < 20, "nobody waited for it"

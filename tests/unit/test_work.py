@@ -13,6 +13,7 @@ from harness.experiment.sweep import Guest
 from harness.experiment.work import Work
 from harness.experiment.workloads import load_workloads
 from harness.records import Stamp, TrialRow
+from harness.view import HostView
 from harness.xen.client import GuestClient
 from harness.xen.facts import Sample
 from harness.xen.process import RemoteProcess
@@ -85,3 +86,27 @@ def test_what_a_workload_says_on_its_standard_error_reaches_no_terminal_as_a_com
     reason = row(work(status=3, err=b"\x1b]0;owned\x07\x1b[2J\x9b31m\nforged: line\r" + b"x" * 60_000)).reason
     assert reason.isprintable()
     assert len(reason) < 700
+
+
+def test_work_in_a_guest_that_xen_has_no_more_is_given_up_at_once_and_its_row_says_so() -> None:
+    made = work(status=0)
+    made.process = cast("RemoteProcess", SimpleNamespace(ended=False, exit_status=None, went_s=1.0, ended_s=None,
+                                                         stdout=b"", stderr=b"", ready=True))  # fmt: skip
+    there, away = (
+        cast("HostView", SimpleNamespace(names=("g1",), current_kib=np.array([kib]), time_s=5.0))
+        for kib in (1000.0, np.nan)
+    )
+    assert not made.vanished(there)
+    assert made.vanished(away)
+    assert not made.running
+    assert not made.vanished(away), "said once"
+    assert row(made).status == "lost"
+    assert "gone from Xen 4 s after the work began" in row(made).reason
+
+
+def test_work_that_had_ended_when_its_guest_went_keeps_its_number() -> None:
+    made = work(status=0, out=b'{"touched_mib_per_s": 1, "passes_per_s": 1, "lost_s": 0}\n')
+    made.process.ended = True  # type: ignore[union-attr, misc]
+    away = cast("HostView", SimpleNamespace(names=("g1",), current_kib=np.array([np.nan]), time_s=5.0))
+    assert not made.vanished(away)
+    assert row(made).status == "ok"
