@@ -1,10 +1,12 @@
-"""One lab for all end-to-end tests: built, provisioned and run by the playbook, as a user does it."""
+"""One lab for all tests of a process: built, provisioned and run by the playbook, as a user does it."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +16,14 @@ from harness.experiment.config import Experiment
 from harness.experiment.files import load_experiment
 from harness.experiment.site import Site, from_inventory
 from harness.lab import access
+from harness.lab.image import cache_root
 from harness.lab.lab import Lab
 
 PROJECT = Path(__file__).parents[2]
 SMOKE = PROJECT / "tests" / "e2e" / "smoke.yml"
 BIN = Path(sys.executable).parent
+SHARED = ("images", "servers")
+"""What is made once, whoever runs tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,27 @@ def playbook(*arguments: str, timeout_s: float = 1800) -> subprocess.CompletedPr
     """Run ansible-playbook in the checkout, as a user does."""
     command = [str(BIN / "ansible-playbook"), *arguments]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=timeout_s)
+
+
+def own_cache(name: str) -> Path:
+    """Where a lab can be up beside another one; what is made once is shared."""
+    cache = cache_root().resolve() / "tests" / name
+    cache.mkdir(parents=True, exist_ok=True)
+    for folder in SHARED:
+        made = cache_root().resolve() / folder
+        made.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (cache / folder).symlink_to(made)
+    return cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache() -> Iterator[None]:
+    """Give each process of `pytest -n` a lab of its own; the first has that of a user."""
+    with pytest.MonkeyPatch.context() as patch:
+        if (worker := os.environ.get("PYTEST_XDIST_WORKER", "gw0")) != "gw0":
+            patch.setenv("BALLAST_CACHE", str(own_cache(worker)))
+        yield
 
 
 @pytest.fixture(scope="session")

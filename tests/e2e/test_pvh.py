@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.lab.image import cache_root
 from harness.records import read_run
-from tests.e2e.conftest import PROJECT, playbook
+from tests.e2e.conftest import PROJECT, own_cache, playbook
 
 pytestmark = pytest.mark.lab
 
@@ -21,13 +20,10 @@ MOVED_KIB = 20 * 1024
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The run of an experiment with both types, in a lab of its own beside the one that is up; the image is shared."""
-    cache, results = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("results")
-    images = cache_root() / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    (cache / "images").symlink_to(images)
+    """The run of an experiment with both types, in a lab of its own beside the one that is up."""
+    results = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BALLAST_CACHE", str(cache))
+        patch.setenv("BALLAST_CACHE", str(own_cache("pvh")))
         done = playbook("run-experiment.yml", "-e", f"experiment={PVH}", "-e", f"results={results}")
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         (folder,) = (results / "pvh").iterdir()
