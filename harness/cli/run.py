@@ -108,11 +108,10 @@ def _series(
     lab = all(path.resolve() == LAB_INVENTORY for path in inventories)
     where = Where.SIMULATOR if simulate else Where.LAB if lab else Where.HOSTS
     parts = series.parts(names() if every else wanted, where, every=every)
-    out = out.absolute()
-    there = {part.experiment.name: run for part in parts if (run := part.finished(out)) is not None}
+    out, say = out.absolute(), partial(print, flush=True)
+    there = {part.experiment.name: run for part in parts if (run := part.finished(out, say)) is not None}
     on_xen = partial(_on_xen, out=out, inventories=inventories, variables=variables)
     ways = {Where.LAB: on_xen, Where.HOSTS: on_xen, Where.SIMULATOR: partial(_on_simulator, out=out, jobs=jobs)}
-    say = partial(print, flush=True)
     try:
         for line in series.announced(parts, there):
             say(line)

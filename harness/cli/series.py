@@ -49,8 +49,10 @@ class Part:
             case Where.SIMULATOR:
                 return effort.simulator_s(self.experiment)
 
-    def finished(self, out: Path) -> Path | None:
+    def finished(self, out: Path, say: Callable[[str], None] = lambda _: None) -> Path | None:
         """Return its newest run in `out` that has ended, if it is of the same experiment, source and kind of machine.
+
+        `say` is told why the newest one is not, where there is one.
 
         Raises:
             ConfigError: the simulated machine cannot be read.
@@ -58,10 +60,10 @@ class Part:
         """
         if self.where is Where.SIMULATOR:
             host = {"machine": load_machine(LAB).but(self.experiment.machine).model_dump()}
-            return runs.finished(self.experiment, plan(self.experiment), out, SIMULATED, lambda told: told == host)
+            return runs.finished(self.experiment, plan(self.experiment), out, SIMULATED, lambda told: told == host, say)
         lab = self.where is Where.LAB
         trials = plan(self.experiment, repeat_baseline=self.experiment.repeat_baseline and lab)
-        return runs.finished(self.experiment, trials, out, XEN, lambda told: bool(told.get("lab")) == lab)
+        return runs.finished(self.experiment, trials, out, XEN, lambda told: bool(told.get("lab")) == lab, say)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

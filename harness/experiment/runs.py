@@ -114,15 +114,27 @@ def open_run(
 
 
 def finished(
-    experiment: Experiment, trials: Sequence[Trial], out: Path, backend: str, fits: Fits = lambda _: True
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    out: Path,
+    backend: str,
+    fits: Fits = lambda _: True,
+    say: Say = lambda _: None,
 ) -> Path | None:
-    """Return the newest run of the same experiment, source and plan that has ended; None where there is none."""
-    wanted = Wanted.of(experiment, trials, backend, fits)
+    """Return the newest run of the same experiment, source and plan that has ended; None where there is none.
+
+    `say` is then told why the newest one that has ended does not count.
+    """
+    wanted, whys = Wanted.of(experiment, trials, backend, fits), []
     for path in sorted((out / experiment.name).glob("*/"), reverse=True):
         with suppress(RecordsError):  # none of ours, or one that nobody can take as it is
             said = read_manifest(path)
-            if said.get("finished_utc") and said["backend"] == backend and not wanted.differences(said):
-                return path
+            if said.get("finished_utc") and said["backend"] == backend:
+                if not (why := wanted.differences(said)):
+                    return path
+                whys.append(f"not taking {path}, which has ended, for a run of today: {'; '.join(why)}")
+    if whys:
+        say(whys[0])
     return None
 
 

@@ -15,6 +15,7 @@ import reports
 from harness.cli import catalog, effort, main, series
 from harness.cli import run as command
 from harness.cli.series import Where
+from harness.experiment import runs
 from harness.experiment.document import ConfigError
 from harness.experiment.files import load_experiment, names
 from harness.experiment.runs import Done
@@ -109,6 +110,20 @@ def test_several_experiments_come_to_one_report_and_the_same_command_again_takes
     assert (again.code, world.runs()) == (0, had), "nothing ran again"
     assert again.out.count("taken as it is") == 2
     assert again.out.splitlines()[-1] == str(report)
+
+
+def test_a_run_of_another_source_does_not_count_and_that_is_said(
+    world: World, reported: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.experiment("first")
+    assert world.run("--simulate", first).code == 0
+    (had,) = world.runs()
+    monkeypatch.setattr(runs, "source", lambda: {"commit": "f" * 40, "dirty": False})
+    said = world.run("--simulate", first)
+    assert len(world.runs()) == 2
+    told = said.out.splitlines()[0]
+    assert told.startswith(f"not taking {world.out / had}, which has ended")
+    assert "the source is another" in told
 
 
 def test_bad_input_in_any_of_them_ends_it_with_all_that_is_wrong_before_anything_starts(world: World) -> None:
