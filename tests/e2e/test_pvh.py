@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,14 +21,28 @@ MOVED_KIB = 20 * 1024
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The run of an experiment with both types, in a lab of its own beside the one that is up."""
-    results = tmp_path_factory.mktemp("results")
+    """The run of an experiment with both types, in a lab of its own beside the one that is up.
+
+    The emulated virtualisation may end a PVH guest (decision 13): that is a row that says so, and it runs once more.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BALLAST_CACHE", str(own_cache("pvh")))
-        done = playbook("run-experiment.yml", "-e", f"experiment={PVH}", "-e", f"results={results}")
+        done, folder = ran(tmp_path_factory.mktemp("results"))
+        if done.returncode != 0 and folder is not None:
+            rows = read_run(folder).trials
+            ended = rows[rows.status != "ok"]
+            assert set(ended.guest) == {"g1"}, ended.to_string()
+            assert ended.reason.str.contains("gone from Xen").all(), ended.to_string()
+            done, folder = ran(tmp_path_factory.mktemp("again"))
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        (folder,) = (results / "pvh").iterdir()
+        assert folder is not None
         yield folder
+
+
+def ran(results: Path) -> tuple[subprocess.CompletedProcess[str], Path | None]:
+    """Run the experiment; what the playbook said, and the run if there is one."""
+    done = playbook("run-experiment.yml", "-e", f"experiment={PVH}", "-e", f"results={results}")
+    return done, next((results / "pvh").glob("*/"), None)
 
 
 def test_every_trial_of_both_types_ends_with_a_number(run: Path) -> None:
