@@ -41,3 +41,8 @@ def go(process: subprocess.Popen[str]) -> None:
     process.stdin.write("go\n")
     process.stdin.close()
     process.stdin = None  # `communicate` would flush it
+
+
+def paced(done: float, asked: float) -> bool:
+    """Whether a workload kept the pace that it was asked for: never above it, and below where this machine is busy."""
+    return 0 < done <= 1.3 * asked

@@ -169,7 +169,7 @@ def test_a_machine_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
 def test_a_guest_that_never_ends_a_handshake_holds_nobody_up(
     keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire.Wire.packets, "measure", replace(wire.GUEST, stuck_s=1.0))
+    monkeypatch.setattr(wire.Wire.packets, "measure", replace(wire.GUEST, stuck_s=3.0))
     with guest("rekeying", keys, tmp_path) as bad, GuestClient(bad, period_s=0.1) as client:
         assert client.wait_for_sample(20)
         assert client._connection
@@ -177,16 +177,16 @@ def test_a_guest_that_never_ends_a_handshake_holds_nobody_up(
         until(lambda: not handshake.clear_to_send.is_set())  # type: ignore[union-attr]
         began_s = time.monotonic()
         client.phase()
-        assert time.monotonic() - began_s < 0.5
+        assert time.monotonic() - began_s < 2
         with pytest.raises(ConnectionFailed):
             client.run(["true"])
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 15
 
 
 def test_after_a_fault_a_guest_is_tried_again_ever_more_rarely_however_soon_it_speaks(
     keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(client_module, "FIRST_WAIT_S", 0.4)  # so that the third wait outweighs what a busy machine adds
     told: list[float] = []
     with (
         guest("extensions", keys, tmp_path) as bad,

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from harness.experiment.workloads import WORKLOADS, load_workloads
-from tests.unit.starting import go, told, untold
+from tests.unit.starting import go, paced, told, untold
 
 Driver = Callable[[str], ModuleType]
 Run = Client = Any  # of modules that are there only while a test runs
@@ -359,7 +359,7 @@ def test_redis_is_asked_at_the_pace_and_every_answer_checked(driver: Driver, tmp
     redis, run = driver("redis"), driver("touching").Run(2.0)
     with closing(Store(tmp_path / "socket")), closing(redis.Client(tmp_path / "socket", run)) as client:
         assert client.ready()
-        assert asked(redis, run, client)["requests_per_s"] == pytest.approx(40, rel=0.3)
+        assert paced(asked(redis, run, client)["requests_per_s"], 40)
 
 
 def test_a_redis_that_gives_other_values_fails_the_run(driver: Driver, tmp_path: Path) -> None:
@@ -396,8 +396,8 @@ def warehouse(classes: Path, **changes: object) -> list[str]:
 def test_the_warehouse_with_time_to_spare_does_what_its_last_step_asks(classes: Path) -> None:
     code, figures, errors = finish(told(warehouse(classes)))
     assert code == 0, errors
-    assert figures["max_ops_per_s"] == pytest.approx(200, rel=0.3)
-    assert figures["operations"] == pytest.approx(250, rel=0.3)
+    assert paced(figures["max_ops_per_s"], 200)
+    assert paced(figures["operations"], 250)
 
 
 def test_the_warehouse_reports_what_it_did_when_it_is_told_to_stop(classes: Path) -> None:
@@ -411,13 +411,13 @@ def test_the_warehouse_reports_what_it_did_when_it_is_told_to_stop(classes: Path
 
 def test_the_clock_of_a_java_program_starts_with_the_word(classes: Path) -> None:
     process = untold(warehouse(classes, **{"duration-s": 1}))
-    time.sleep(1.5)
+    time.sleep(3)
     assert process.poll() is None
     go(process)
     code, figures, errors = finish(process)
     assert code == 0, errors
-    assert figures["elapsed_s"] == pytest.approx(1, abs=0.5)
-    assert figures["operations"] == pytest.approx(125, rel=0.3)
+    assert 1 <= figures["elapsed_s"] < 3
+    assert paced(figures["operations"], 125)
 
 
 def test_a_java_program_that_is_not_told_to_go_fails_and_says_so(classes: Path) -> None:
