@@ -110,7 +110,7 @@ def test_dom0_sets_the_safe_targets_when_the_lease_runs_out(lived: Lived) -> Non
 def test_a_paused_guest_is_seen_and_left_out_until_it_runs_again(lived: Lived) -> None:
     lived.restore()
     terms = {name: Terms(min_kib=160 * 1024, max_kib=480 * 1024) for name in SAFE_KIB}
-    governor = Governor(Limits(period_s=1.0))
+    governor = Governor(Limits(period_s=4.0))  # of the controller's seconds, which a lab beside others fills slowly
     with ExitStack() as stack:
         clients = [stack.enter_context(GuestClient(machine, period_s=0.5)) for machine in lived.site.guests]
         assert all(client.wait_for_sample(60) for client in clients)
@@ -126,7 +126,7 @@ def test_a_paused_guest_is_seen_and_left_out_until_it_runs_again(lived: Lived) -
         try:
             until(lambda: source.view().paused.tolist() == [0, 1], 30, "Xen says that g2 is paused")
             assert left_out() == {"g2": "left out: paused"}
-            time.sleep(5)  # longer than three periods: it is still the pause that is told, not the silence
+            time.sleep(14)  # longer than three periods: it is still the pause that is told, not the silence
             assert left_out() == {"g2": "left out: paused"}
         finally:
             lived.ask("dom0", "xl", "unpause", "g2")
