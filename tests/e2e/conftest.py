@@ -1,4 +1,4 @@
-"""One lab for all tests of a process: built, provisioned and run by the playbook, as a user does it."""
+"""One lab for all tests of a process: built and provisioned by the playbooks, as a user does it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ SHARED = ("images", "servers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lived:
-    """The lab, up and provisioned, and what the playbook left in its results."""
+    """The lab, up and provisioned for the smoke experiment."""
 
     lab: Lab
-    run: Path
-    printed: str
     experiment: Experiment
     site: Site
 
@@ -77,19 +75,15 @@ def cache() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
-    """Run the smoke experiment from nothing to the report; the lab stays up for the tests that follow."""
-    results = tmp_path_factory.mktemp("results")
-    variables = ["-e", f"experiment={SMOKE}", "-e", f"results={results}", "-e", "lab_keep=true"]
-    done = playbook("run-experiment.yml", *variables)
+def lived() -> Iterator[Lived]:
+    """Bring the lab up and provision it; it stays up for all tests."""
     try:
+        done = playbook("playbooks/lab.yml", "playbooks/provision.yml", "-e", f"experiment={SMOKE}")
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         lab = Lab.running()
         assert lab is not None
         experiment = load_experiment(SMOKE)
-        (run,) = (results / "smoke").iterdir()
-        site = from_inventory([lab.inventory], experiment)
-        yield Lived(lab=lab, run=run, printed=done.stdout, experiment=experiment, site=site)
+        yield Lived(lab=lab, experiment=experiment, site=from_inventory([lab.inventory], experiment))
     finally:
         if (lab := Lab.running()) is not None:
             lab.down()
