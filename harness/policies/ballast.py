@@ -58,11 +58,11 @@ class BallastParams(Params):
         default=4.0, gt=0, le=600, description="s, above 0 to 600: average over stall; 4, two ticks"
     )
     cliff: float = Field(
-        default=2.0,
+        default=3.0,
         gt=0,
         le=1_000_000,
         description="above 0 to 1000000: time lost over the part of its memory that is lacking, from which a guest is "
-        "served whole or not at all; 2, ours",
+        "served whole or not at all; 3, ours",
     )
     bear: float = Field(
         default=0.8, ge=0, le=1, description="0 to 1: share of its time that a guest is made to wait at most; 0.8, ours"

@@ -13,7 +13,7 @@ from harness.policies.turns import Terms, borne_at, take_turns
 from harness.view import HostView
 from tests.unit.views import MIB
 
-HABITS = Habits(uncensored=True, lead=1.0, spare_kib=16 * MIB, memory_s=60.0, turn_s=60.0, smoothing_s=4.0, cliff=2.0)
+HABITS = Habits(uncensored=True, lead=1.0, spare_kib=16 * MIB, memory_s=60.0, turn_s=60.0, smoothing_s=4.0, cliff=3.0)
 TERMS = Terms(bear=0.8, take=0.05, protect=1.0, spare_kib=16 * MIB)
 
 
