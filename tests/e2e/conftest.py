@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,25 @@ SHARED = ("images", "servers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lived:
-    """The lab, up and provisioned for the smoke experiment."""
+    """The lab, up and provisioned for the smoke experiment. A playbook may begin it anew: then its ports are others."""
 
-    lab: Lab
     experiment: Experiment
-    site: Site
+    sites: dict[str, Site] = field(default_factory=dict)
+
+    @property
+    def lab(self) -> Lab:
+        """The lab that is up now."""
+        lab = Lab.running()
+        assert lab is not None
+        return lab
+
+    @property
+    def site(self) -> Site:
+        """How its machines are reached now."""
+        inventory = self.lab.inventory
+        if (text := inventory.read_text()) not in self.sites:
+            self.sites[text] = from_inventory([inventory], self.experiment)
+        return self.sites[text]
 
     def ask(self, machine: str, *command: str) -> str:
         """Run a command on a machine of the lab and return what it prints."""
@@ -80,10 +94,7 @@ def lived() -> Iterator[Lived]:
     try:
         done = playbook("playbooks/lab.yml", "playbooks/provision.yml", "-e", f"experiment={SMOKE}")
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        lab = Lab.running()
-        assert lab is not None
-        experiment = load_experiment(SMOKE)
-        yield Lived(lab=lab, experiment=experiment, site=from_inventory([lab.inventory], experiment))
+        yield Lived(experiment=load_experiment(SMOKE))
     finally:
         if (lab := Lab.running()) is not None:
             lab.down()
