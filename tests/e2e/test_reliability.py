@@ -138,12 +138,7 @@ from typing import NamedTuple
 from tests.e2e.test_control import host, plan
 from tests.e2e.conftest import SMOKE, Lived
 from harness.experiment.files import load_experiment
-from harness.experiment.site import from_inventory
-from harness.lab.lab import Lab
-lab = Lab.running()
-experiment = load_experiment(SMOKE)
-site = from_inventory([lab.inventory], experiment)
-xen = host(Lived(lab=lab, run=Path(), printed='', experiment=experiment, site=site), lease_s={LEASE_S})
+xen = host(Lived(experiment=load_experiment(SMOKE)), lease_s={LEASE_S})
 xen.start()
 xen.apply(plan(g2=220 * 1024))
 print('applied', flush=True)
