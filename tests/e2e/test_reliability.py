@@ -131,10 +131,6 @@ def test_when_controller_and_agent_are_killed_dom0_sets_the_safe_targets(lived: 
 
 CONTROLLER = f"""
 import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 from tests.e2e.test_control import host, plan
 from tests.e2e.conftest import SMOKE, Lived
 from harness.experiment.files import load_experiment
