@@ -92,7 +92,8 @@ def cache() -> Iterator[None]:
 def lived() -> Iterator[Lived]:
     """Bring the lab up and provision it; it stays up for all tests."""
     try:
-        done = playbook("playbooks/lab.yml", "playbooks/provision.yml", "-e", f"experiment={SMOKE}")
+        variables = ["-e", f"experiment={SMOKE}", "-e", "lab_keep=true"]
+        done = playbook("playbooks/lab.yml", "playbooks/provision.yml", *variables)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         yield Lived(experiment=load_experiment(SMOKE))
     finally:
