@@ -13,14 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import brentq
 
-FloatArray = npt.NDArray[np.float64]
+from reports.special.views import FloatArray, columns, pool_kib, used_and_least
+
 HALF_LIVES = ("slow_half_life_s", "fast_half_life_s")
-SIZES = ("current_kib", "min_kib", "max_kib", "mem_total_kib", "mem_free_kib", "buffers_kib", "cached_kib")
-EXTRAS = ("reclaimable_slab_kib", "huge_pages_kib", "zram_kib")
-"""Count where they are known, and are not there in runs made before 2026-11-27."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +60,17 @@ def divisions(lines: Sequence[Mapping[str, Any]]) -> Iterator[Division]:
     averages = _Averages()
     for line in lines:
         decision, view = line["decision"], line["view"]
-        columns = _columns(view)
-        if columns is None or list(decision["targets_kib"]) != [guest["name"] for guest in view["guests"]]:
+        known = columns(view)
+        if known is None or list(decision["targets_kib"]) != [guest["name"] for guest in view["guests"]]:
             continue
-        used, least = _used_and_least(columns)
+        used, least = used_and_least(known)
         params = decision["params"]
         if decision["policy"] == "idle-tax":
             used = averages.largest(view["time_s"], used, [params[name] for name in HALF_LIVES])
-        told = _base_and_weight(decision, used, columns["shares"])
+        told = _base_and_weight(decision, used, known["shares"])
         if told is not None:
-            lo = columns["min_kib"] if decision["policy"] == "equal" else least
-            yield _division(decision, view["host"], columns | {"min_kib": lo}, *told)
-
-
-def _used_and_least(columns: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """Used memory without what caches would give, and the minimum or what cannot be taken; guest by guest."""
-    used, least = [], []
-    for guest in zip(*(columns[name].tolist() for name in (*SIZES, *EXTRAS, "arc")), strict=True):
-        current, low, high, total, free, buffers, cached, slab, huge, zram, arc = guest
-        uses = max(total - free - buffers - cached, 0.0)
-        fixed = huge + zram if huge + zram <= min(uses, current) else 0.0
-        uses -= slab if slab <= uses else 0.0
-        used.append(uses - arc if arc <= uses else uses)
-        least.append(max(low, min(fixed, high)))
-    return np.array(used), np.array(least)
+            lo = known["min_kib"] if decision["policy"] == "equal" else least
+            yield _division(decision, pool_kib(view), lo, known["max_kib"], *told)
 
 
 def _base_and_weight(
@@ -108,27 +92,9 @@ def _base_and_weight(
     return None
 
 
-def _columns(view: Mapping[str, Any]) -> dict[str, FloatArray] | None:
-    """The columns of a view; None where a figure is not known, for such a guest is held and leaves the pool."""
-    found = {name: [guest.get(name) for guest in view["guests"]] for name in (*SIZES, "shares")}
-    host = [view["host"].get(name) for name in ("free_kib", "reserve_kib")]
-    if any(value is None for column in (*found.values(), host) for value in column):
-        return None
-    found |= {name: [guest.get(name) or 0 for guest in view["guests"]] for name in EXTRAS}
-    arcs = ([guest.get(name) for name in ("arc_kib", "arc_min_kib")] for guest in view["guests"])
-    found["arc"] = [0 if None in (size, least) else max(size - least, 0) for size, least in arcs]
-    return {name: np.array(column, dtype=float) for name, column in found.items()}
-
-
 def _division(
-    decision: Mapping[str, Any],
-    host: Mapping[str, Any],
-    columns: Mapping[str, FloatArray],
-    base: FloatArray,
-    weight: FloatArray,
+    decision: Mapping[str, Any], pool: float, lo: FloatArray, hi: FloatArray, base: FloatArray, weight: FloatArray
 ) -> Division:
-    lo, hi = columns["min_kib"], columns["max_kib"]
-    pool = columns["current_kib"].sum() + host["free_kib"] - host["reserve_kib"] - (host.get("promised_kib") or 0)
     total = float(np.clip(math.floor(pool), lo.sum(), hi.sum()))
     exact = divided(total, base, weight, lo, hi)
     recorded = np.array(list(decision["targets_kib"].values()), dtype=float)
