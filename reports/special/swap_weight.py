@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from reports import families, figures, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.language import joined, phrase, phrases
+from reports.special.swap_loop import FIRST, SETTLED, SWINGS, agrees, loops_of, overshoots, paths_of, recorded
+from reports.special.theory import Fate, Loop
 from reports.special.verdict import Claim, Special, judged
-from reports.statistics import ENOUGH, FloatArray
+from reports.statistics import ENOUGH
 from reports.summary import records
 
-MIB = 1024.0
-SETTLED = 10
-"""The last so many decisions of a trial are where it settled."""
-FIRST = 4
-"""Decisions that the table shows."""
-SWINGS = 0.01
-"""Targets that in the end still swing by more than this share of the pool have not settled."""
+THEORY: Any = {"linestyle": (0, (4, 2)), "linewidth": 0.7}
+FRAME: Any = {"fill": False, "edgecolor": style.PALETTE[1], "linewidth": 1.8}
+"""A colour that is seen on the dark and the light end of the map."""
 
 
 def special(found: Findings) -> Special:
     """Return phase plots, a map of the overshoot, and whether damping lowers what the weight stirs up."""
-    study, paths = found.study, paths_of(found)
-    table = overshoots(found, paths)
+    study, rows = found.study, recorded(found)
+    table = overshoots(found, rows)
     if not len(table):
         return Special(claim=Claim.OPEN, reason=phrase("no guest swaps under a policy that weighs swap."), blocks=[])
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
@@ -39,11 +39,12 @@ def special(found: Findings) -> Special:
     stirred = known and bare["swing_pc"].max() > 100 * SWINGS >= damped["swing_pc"].max()
     holds = bool(stirred and better is True and undamped is not True) if known else None
     stirred_up = phrase("{}; {}.", _stirred("undamped", bare), _stirred("damped", damped))
-    reason = joined([stirred_up, *_first(table), _said("a damped", better), _said("an undamped", undamped)])
+    compared = [_said("a damped", better), _said("an undamped", undamped)]
+    reason = joined([stirred_up, *_first(table), *compared, *_agreement(table)])
 
     def draw(container: Container) -> None:
         halves: Any = container.subfigures(2, 1, height_ratios=(3, 2.2))
-        _phases(halves[0], paths)
+        _phases(halves[0], paths_of(rows), loops_of(rows))
         _map(halves[1], table)
 
     return Special(
@@ -53,11 +54,12 @@ def special(found: Findings) -> Special:
             Picture(
                 name=f"swap-weight{figures.suffix(study)}",
                 caption=phrase(
-                    "Above: target of the guest that swaps most, as a share of the pool, against the one before, "
-                    "in one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal "
-                    "nothing moves any more; a path around it is an oscillation. Below: how much of the pool the "
-                    "targets overshoot where they settle (median over blocks), by weight and smoothing, without "
-                    "and with the fixed point."
+                    "Above: target of the guest that swaps most, as a share of the pool, against the one before, in "
+                    "one block; one panel a smoothing of swap in use, one line a weight ε. On the diagonal nothing "
+                    "moves any more; a path around it is an oscillation. Dashed: the map of theory (section 4), on "
+                    "which a target without smoothing lies where memory has moved since the one before. Below: how "
+                    "much of the pool the targets overshoot where they settle (median over blocks), by weight and "
+                    "smoothing, without and with the fixed point. Framed: by theory (T18) they swing for ever."
                 ),
                 draw=draw,
                 height_in=5.0,
@@ -67,78 +69,28 @@ def special(found: Findings) -> Special:
                 caption=phrase(
                     "The first {} targets of the guest that swaps most (share of the pool), where it settles, "
                     "how far the largest target is beyond that, and how much targets still swing in the last {} "
-                    "decisions (percent of the pool); medians over blocks.",
+                    "decisions (percent of the pool); medians over blocks. Beside it what theory makes of the recorded "
+                    "views: the fixed point (T17), and whether the loop comes to it and stays (T16, T18).",
                     FIRST,
                     SETTLED,
                 ),
                 head=[
                     *phrases("policy", "ε", "smoothing, s"),
                     *(f"T{k}" for k in range(1, FIRST + 1)),
-                    *phrases("settles", "overshoot, %", "swing, %", "n"),
+                    *phrases("settles", "theory: settles", "overshoot, %", "swing, %", "theory", "n"),
                 ],
                 rows=[
                     [row["label"], f"{row['swap_weight']:g}", f"{row['smoothing_s']:g}"]
                     + [f"{row[f't{k}']:.4f}" for k in range(1, FIRST + 1)]
-                    + [f"{row['settled']:.4f}", f"{row['overshoot_pc']:.2f}", f"{row['swing_pc']:.2f}", str(row["n"])]
+                    + [f"{row['settled']:.4f}", _size(row["theory_settled"])]
+                    + [f"{row['overshoot_pc']:.2f}", f"{row['swing_pc']:.2f}", _fate(row), str(row["n"])]
                     for row in records(table)
                 ],
-                aligns="lrr" + "r" * (FIRST + 4),
+                aligns="lrr" + "r" * (FIRST + 4) + "lr",
             ),
         ],
         frames={"swap-weight": table},
     )
-
-
-def paths_of(found: Findings) -> pd.DataFrame:
-    """Return the targets of the guest that swaps most in each trial, decision by decision, as shares of the pool."""
-    rows = []
-    for line in found.study.decisions():
-        params = line["decision"]["params"]
-        if "swap_weight" not in params:
-            continue
-        guests = line["view"]["guests"]
-        host = line["view"]["host"]
-        pool = sum(g["current_kib"] for g in guests) + host["free_kib"] - host["reserve_kib"]
-        fills = {g["name"]: (g.get("swap_total_kib") or 0) - (g.get("swap_free_kib") or 0) for g in guests}
-        for name, target in line["decision"]["targets_kib"].items():
-            if target is not None:
-                row = {"place": f"{line['run']}/{line['block']}", "label": line["label"], "tick": line["tick"]}
-                row |= {"guest": name, "target": target / pool, "swap_kib": fills[name]}
-                row |= {"swap_weight": params["swap_weight"], "smoothing_s": params["swap_smoothing_s"]}
-                rows.append(row | {"fixed_point": params["fixed_point"]})
-    frame = pd.DataFrame(rows)
-    if not len(frame):
-        return frame
-    most = frame.groupby("guest")["swap_kib"].sum().idxmax()
-    return frame[frame["guest"] == most].sort_values(["place", "label", "tick"], kind="stable")
-
-
-def overshoots(found: Findings, paths: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a label: first targets, where they settle, overshoot and swing; medians over blocks."""
-    rows = []
-    for label, mine in paths.groupby("label", sort=False) if len(paths) else ():
-        trials = [trial["target"].to_numpy() for _, trial in mine.groupby("place")]
-        ends = np.array([np.median(path[-SETTLED:]) for path in trials])
-        over = [100 * max(0.0, path.max() - end) for path, end in zip(trials, ends, strict=True)]
-        first = mine.iloc[0]
-        row = {"experiment": found.study.name, "backend": found.study.backend, "label": label}
-        row |= {name: first[name] for name in ("swap_weight", "smoothing_s", "fixed_point")}
-        row |= {f"t{k}": float(np.median([_at(path, k) for path in trials])) for k in range(1, FIRST + 1)}
-        row |= {"settled": float(np.median(ends)), "overshoot_pc": float(np.median(over))}
-        lasts = [path[-SETTLED:] for path in trials]
-        row |= {"settled_low": float(np.median([last.min() for last in lasts]))}
-        row |= {"settled_high": float(np.median([last.max() for last in lasts]))}
-        rows.append(
-            row | {"swing_pc": float(np.median([100 * np.ptp(p[-SETTLED:]) for p in trials])), "n": len(trials)}
-        )
-    frame = pd.DataFrame(rows)
-    rank = {label: place for place, label in enumerate(found.study.labels)}
-    return frame.sort_values("label", key=lambda column: column.map(rank)).reset_index(drop=True) if rows else frame
-
-
-def _at(path: FloatArray, k: int) -> float:
-    """The k-th target of a trial; NaN where it had fewer."""
-    return float(path[k - 1]) if k <= len(path) else math.nan
 
 
 def _helps(found: Findings, labels: list[str]) -> bool | None:
@@ -182,7 +134,37 @@ def _first(table: pd.DataFrame) -> Iterator[str]:
         yield phrase("The first targets of {}: {}, settling at {:.4f}.", row["label"], steps, row["settled"])
 
 
-def _phases(container: Container, paths: pd.DataFrame) -> None:
+def _agreement(table: pd.DataFrame) -> Iterator[str]:
+    """Where theory and measurement agree, and where not."""
+    rows = [row for row in records(table) if row["theory"]]
+    if not rows:
+        return
+    yield phrase(
+        "Whether they swing, and where they settle if not, is under {} of {} policies as theory predicts it from the "
+        "recorded views (T16 to T18).",
+        sum(agrees(row) for row in rows),
+        len(rows),
+    )
+    if others := [row for row in rows if not agrees(row)]:
+        each = [
+            phrase(
+                "{} (theory: {}, {:.4f}; measured: {:.4f}, swinging by {:.1f} %)",
+                row["label"], _fate(row), row["theory_settled"], row["settled"], row["swing_pc"],
+            )
+            for row in others
+        ]  # fmt: skip
+        yield phrase("Not so under {}.", words.some(each))
+
+
+def _fate(row: Mapping[str, Any]) -> str:
+    return phrase(Fate(row["theory"])) if row["theory"] else words.DASH
+
+
+def _size(share: float) -> str:
+    return words.DASH if np.isnan(share) else f"{share:.4f}"
+
+
+def _phases(container: Container, paths: pd.DataFrame, loops: Mapping[str, tuple[Loop, float, int]]) -> None:
     place = sorted(paths["place"].unique())[0]
     here = paths[paths["place"] == place]
     bare = here[~here["fixed_point"].astype(bool)]
@@ -194,13 +176,29 @@ def _phases(container: Container, paths: pd.DataFrame) -> None:
     for axes, smoothing in zip(grid[0], smoothings, strict=True):
         axes.axline((0.5, 0.5), slope=1, color=style.QUIET, linewidth=0.7)
         for weight in weights:
-            path = shown[(shown["smoothing_s"] == smoothing) & (shown["swap_weight"] == weight)]["target"].to_numpy()
-            axes.plot(path[:-1], path[1:], "-o", color=tints[str(weight)], markersize=2.5, linewidth=0.8,
-                      label=f"ε = {weight:g}")  # fmt: skip
+            mine = shown[(shown["smoothing_s"] == smoothing) & (shown["swap_weight"] == weight)]
+            path, tint = mine["target"].to_numpy(), tints[str(weight)]
+            axes.plot(path[:-1], path[1:], "-o", color=tint, markersize=2.5, linewidth=0.8, label=f"ε = {weight:g}")
         axes.set(xlabel=phrase("target before"), title=phrase("smoothing {:g} s", smoothing))
+    if smoothings[0] == 0 and len(bare):
+        for label, mine in shown[shown["smoothing_s"] == 0].groupby("label", sort=False):
+            if label in loops:
+                _answer(grid[0, 0], loops[str(label)], tints[str(mine["swap_weight"].iloc[0])])
     grid[0, 0].set_ylabel(phrase("target, share of the pool"))
     handles, labels = grid[0, 0].get_legend_handles_labels()
+    if any(label in loops for label in shown["label"]):
+        handles.append(Line2D([], [], color=style.QUIET, **THEORY))
+        labels.append(phrase("theory"))
     container.legend(handles, labels, loc="outside upper center", ncols=6)
+
+
+def _answer(axes: Axes, one: tuple[Loop, float, int], tint: str) -> None:
+    """Draw the map of theory over what the guest that swaps most has, the others being where they settle."""
+    loop, _, most = one
+    settled = loop.settles()
+    sizes = np.linspace(*axes.get_xlim(), 200)
+    answers = [loop.answer(np.where(np.arange(len(settled)) == most, size, settled))[most] for size in sizes]
+    axes.plot(sizes, answers, color=tint, zorder=1.5, scalex=False, scaley=False, **THEORY)
 
 
 def _map(container: Container, table: pd.DataFrame) -> None:
@@ -217,6 +215,9 @@ def _map(container: Container, table: pd.DataFrame) -> None:
             if not np.isnan(value):
                 dark = value > 0.6 * most
                 axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=style.PAPER if dark else style.INK)
+        for row in records(table[(table["fixed_point"].astype(bool) == flag) & (table["theory"] == Fate.SWINGS)]):
+            x, y = list(cells.columns).index(row["swap_weight"]), list(cells.index).index(row["smoothing_s"])
+            axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, **FRAME))
         axes.set_xticks(range(cells.shape[1]), [f"{x:g}" for x in cells.columns])
         axes.set_yticks(range(cells.shape[0]), [f"{y:g}" for y in cells.index])
         axes.set(xlabel=phrase("weight ε"), ylabel=phrase("smoothing, s"), title=title)

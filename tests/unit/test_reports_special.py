@@ -122,7 +122,7 @@ def test_every_special_figure_can_be_asked_of_any_run_and_judges_it_in_words(tmp
 
 def test_a_weight_of_swap_that_no_policy_has_cannot_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = swept(tmp_path, figures=("swap-weight",))
-    monkeypatch.setattr(swap_weight, "paths_of", lambda _: pd.DataFrame())
+    monkeypatch.setattr(swap_weight, "recorded", lambda _: pd.DataFrame())
     (special,) = asked(found)
     assert special.verdict.startswith(f"{Claim.OPEN}: ")
     assert not special.blocks
