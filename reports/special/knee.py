@@ -11,7 +11,7 @@ from reports import figures, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.language import joined, phrase, phrases
-from reports.special import taxed
+from reports.special import tax_memory, taxed
 from reports.special.measure import draw_noise, measure_of, noise_at, noise_told
 from reports.special.verdict import Special, judged
 from reports.statistics import ENOUGH
@@ -31,6 +31,8 @@ def special(found: Findings) -> Special:
     study = found.study
     curves = taxed.over_tax(found, "geometric_mean")
     knees = knees_of(curves.assign(near=[near(study, level) for level in curves["level"]]))
+    memory = tax_memory.over_tax(found)
+    knees = knees.assign(theory_knee=[tax_memory.knee_at(memory, level) for level in knees["level"]])
     known = knees[knees["knee"].notna() & (knees["n"] >= ENOUGH)]
     flat, rising = known[known["gain_pc"] < known["near_pc"]], known[known["gain_pc"] >= known["near_pc"]]
     inner = rising[(rising["knee"] < rising["most_tax"]) & (rising["after_pc"] > -rising["near_pc"])]
@@ -51,7 +53,8 @@ def special(found: Findings) -> Special:
         for row in records(rising[rising["after_pc"] <= -rising["near_pc"]])
     ]
     how = phrase(HOW, 100 * NEAR)
-    reason = joined([*(parts if len(known) else [phrase("too few blocks.")]), phrase("{}.", how)])
+    parts = [*(parts if len(known) else [phrase("too few blocks.")]), phrase("{}.", how)]
+    reason = joined([*parts, *tax_memory.sentences(memory, knees)])
 
     def draw(container: Container) -> None:
         axes = container.subplots()
@@ -80,9 +83,10 @@ def special(found: Findings) -> Special:
                 draw=draw,
                 height_in=3.0,
             ),
+            *([tax_memory.picture(found, memory)] if len(memory) else []),
             _table(found, knees),
         ],
-        frames={"knee": knees, "curves": curves},
+        frames={"knee": knees, "curves": curves, "tax-memory": memory},
     )
 
 
@@ -118,18 +122,19 @@ def _table(found: Findings, knees: pd.DataFrame) -> Table:
     swept = found.swept
     rows = [
         ([f"{row['level']:g}"] if swept else [])
-        + [words.number(row[name]) for name in ("knee", "at_knee", "best", "at_best")]
+        + [words.number(row[name]) for name in ("knee", "theory_knee", "at_knee", "best", "at_best")]
         + [f"{row['after_pc']:+.1f} %", str(row["n"])]
         for row in records(knees)
     ]
     return Table(
         name=f"knee{figures.suffix(found.study)}",
         caption=phrase(
-            "{}; what is reached there, at the best tax, and how far the largest tax is from the best.",
+            "{}; what is reached there, at the best tax, and how far the largest tax is from the best. Theory's knee: "
+            "the smallest tax that by T2 gives the guest with most to gain all that it uses unconstrained.",
             phrase(HOW, 100 * NEAR),
         ),
         head=([found.study.axis] if swept else [])
-        + phrases("knee", "reached", "best tax", "reached", "largest tax", "n"),
+        + phrases("knee", "theory's knee", "reached", "best tax", "reached", "largest tax", "n"),
         rows=rows,
-        aligns=("r" if swept else "") + "rrrrrr",
+        aligns=("r" if swept else "") + "rrrrrrr",
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -15,7 +16,7 @@ from harness.simulator.machine import load_machine
 from reports import language
 from reports.document import Picture
 from reports.findings import Findings
-from reports.special import KINDS, swap_loop
+from reports.special import KINDS, swap_loop, tax_memory
 from reports.special.theory import Fate
 from reports.special.verdict import Special
 from reports.study import studies
@@ -30,9 +31,9 @@ def simulated(name: str, out: Path, labels: Sequence[str], **changes: object) ->
     return Findings.of(studies([folder])[0])
 
 
-def drawn(special: Special) -> Figure:
-    """The first figure of a kind."""
-    picture = next(block for block in special.blocks if isinstance(block, Picture))
+def drawn(special: Special, name: str = "") -> Figure:
+    """The first figure of a kind whose name begins so."""
+    picture = next(block for block in special.blocks if isinstance(block, Picture) and block.name.startswith(name))
     figure = Figure()
     picture.draw(figure)
     return figure
@@ -97,3 +98,46 @@ def test_where_views_lack_what_a_loop_is_made_of_nothing_is_predicted(loop: Find
 
 def test_every_fate_has_a_word_in_every_language() -> None:
     assert set(Fate) <= set(language.catalogue("zh"))
+
+
+TAXES = ("tax 0", "tax 0.5", "tax 1", "unconstrained")
+
+
+@pytest.fixture(name="taxed", scope="module")
+def _taxed(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return simulated("e05-tax", tmp_path_factory.mktemp("taxed"), TAXES)
+
+
+def test_what_the_busy_guest_has_lies_on_the_line_of_theory(taxed: Findings) -> None:
+    special = KINDS["knee"](taxed)
+    memory = special.frames["tax-memory"]
+    assert set(memory["guest"]) == {"busy"}
+    assert list(memory["tax"]) == [0, 0.5, 1] * 3
+    np.testing.assert_allclose(memory["median"], memory["theory"], rtol=0.03)
+    np.testing.assert_allclose(memory[memory["tax"] == 0]["theory"], 1200 / 4)
+    assert "What busy has lies within" in special.reason
+
+
+def test_the_knee_of_theory_is_the_smallest_tax_whose_line_reaches_what_is_used_unconstrained(taxed: Findings) -> None:
+    special = KINDS["knee"](taxed)
+    assert special.frames["knee"]["theory_knee"].fillna(-1).tolist() == [0.5, 1, -1]
+    assert "reaches all that it uses unconstrained: 0.5 at 300, 1 at 450 and none at 600." in special.reason
+    memory = pd.DataFrame({"level": np.nan, "tax": [0, 0.5, 1], "theory": [1.0, 2, 3], "wanted": 1.5})
+    assert tax_memory.knee_at(memory, np.nan) == 0.5
+    assert np.isnan(tax_memory.knee_at(memory.assign(wanted=np.nan), np.nan))
+
+
+def test_without_unconstrained_trials_the_line_is_drawn_and_no_knee_predicted(tmp_path: Path) -> None:
+    special = KINDS["knee"](simulated("e05-tax", tmp_path, TAXES[:2]))
+    assert special.frames["tax-memory"]["wanted"].isna().all()
+    assert special.frames["knee"]["theory_knee"].isna().all()
+    assert "unconstrained:" not in special.reason
+    assert dashed(drawn(special, "knee-memory")) == 3
+
+
+def test_who_has_most_to_gain_is_who_uses_most_beyond_its_part_by_shares() -> None:
+    trials = pd.DataFrame({
+        "place": "r/1", "label": "x", "guest": ["a", "b"], "used_kib": [500.0, 400.0], "shares": [3000.0, 1000.0],
+    })  # fmt: skip
+    assert tax_memory.most_to_gain(trials) == "b"
+    assert tax_memory.most_to_gain(trials[:0]) is None
