@@ -10,6 +10,7 @@ from reports.special import (
     collapse,
     fairness,
     knee,
+    lie,
     pareto,
     scaling,
     solver,
@@ -30,6 +31,7 @@ KINDS: Mapping[str, Callable[[Findings], Special]] = {
     "fairness": fairness.special,
     "scaling": scaling.special,
     "twins": twins.special,
+    "lie": lie.special,
 }
 """Name in the experiment → what makes it. A name that this version does not know is left out."""
 

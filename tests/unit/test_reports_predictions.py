@@ -11,14 +11,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.experiment.files import load_experiment
+from harness.experiment.sweep import Behaviour
 from harness.simulator import runner
 from harness.simulator.machine import load_machine
 from reports import language
 from reports.document import Picture
 from reports.findings import Findings
-from reports.special import KINDS, swap_loop, tax_memory
+from reports.special import KINDS, lie, swap_loop, tax_memory
 from reports.special.theory import Fate
-from reports.special.verdict import Special
+from reports.special.verdict import Claim, Special
 from reports.study import studies
 
 
@@ -141,3 +142,38 @@ def test_who_has_most_to_gain_is_who_uses_most_beyond_its_part_by_shares() -> No
     })  # fmt: skip
     assert tax_memory.most_to_gain(trials) == "b"
     assert tax_memory.most_to_gain(trials[:0]) is None
+
+
+@pytest.fixture(name="lying", scope="module")
+def _lying(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return simulated("e05-lie", tmp_path_factory.mktemp("lying"), ("tax 0", "tax 0.75"), repetitions=6)
+
+
+def test_a_lie_pays_the_tax_less_the_liars_own_part_and_no_more_than_bounds_allow(lying: Findings) -> None:
+    special = KINDS["lie"](lying)
+    table = special.frames["lie"].set_index(["tax", "level"])
+    assert set(table["guest"]) == {"liar"}
+    np.testing.assert_allclose(table["theory"], table.index.get_level_values("tax") * table["claimed"] / 2)
+    np.testing.assert_allclose(table["median"], table["within_bounds"], atol=1)
+    assert table.loc[(0.75, 2), "median"] == pytest.approx(table.loc[(0.75, 2), "theory"], abs=1)
+    assert table.loc[(0.75, 3), "theory"] - table.loc[(0.75, 3), "median"] > 5, "its maximum is 272 MiB"
+    assert special.claim is Claim.SUPPORTED
+    assert "0.375 MiB at a tax of 0.75 (theory: 0.375)" in special.reason
+    assert "Bounds cut off what theory gives for a lie of 98 MiB at a tax of 0.75 (from 36.6 to 31.0 MiB)." in (
+        special.reason
+    )
+    assert dashed(drawn(special)) == 2 + 1, "a line a tax, and that of the legend"
+
+
+def test_gains_are_judged_by_whole_intervals_of_enough_blocks(lying: Findings) -> None:
+    table = KINDS["lie"](lying).frames["lie"]
+    assert lie.holds(table) is True
+    assert lie.holds(table.assign(low=table["low"] + 20, high=table["high"] + 20)) is False
+    assert lie.holds(table.assign(high=table["high"] + 20)) is None
+    assert lie.holds(table.assign(n=2)) is None
+
+
+def test_a_lie_whose_factor_is_not_said_is_twice_the_truth_as_the_experiment_has_it(lying: Findings) -> None:
+    """What is the default is not in the manifest."""
+    assert Behaviour(kind="lying").factor == lie.USUAL
+    assert lie.liar_of(lying.study) == ("liar", {1: 1, 1.5: 1.5, 2: 2, 3: 3})
