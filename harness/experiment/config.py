@@ -17,8 +17,9 @@ from harness.statistics import ENOUGH
 
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
 Figure = Literal[
-    "solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling", "twins", "lie"
-]
+    "solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling", "twins", "lie",
+    "approach",
+]  # fmt: skip
 """Figures that a report draws only where an experiment asks for them."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from reports.findings import Findings
 from reports.special import (
+    approach,
     bandwidth,
     collapse,
     fairness,
@@ -32,6 +33,7 @@ KINDS: Mapping[str, Callable[[Findings], Special]] = {
     "scaling": scaling.special,
     "twins": twins.special,
     "lie": lie.special,
+    "approach": approach.special,
 }
 """Name in the experiment → what makes it. A name that this version does not know is left out."""
 

@@ -12,15 +12,18 @@ from matplotlib.figure import Figure
 
 from harness.experiment.files import load_experiment
 from harness.experiment.sweep import Behaviour
+from harness.governor import Limits
+from harness.policies import make
 from harness.simulator import runner
 from harness.simulator.machine import load_machine
-from reports import language
+from reports import answers, language
 from reports.document import Picture
 from reports.findings import Findings
-from reports.special import KINDS, lie, swap_loop, tax_memory
+from reports.special import KINDS, approach, lie, swap_loop, tax_memory
 from reports.special.theory import Fate
 from reports.special.verdict import Claim, Special
 from reports.study import studies
+from tests.unit.views import make_view
 
 
 def simulated(name: str, out: Path, labels: Sequence[str], **changes: object) -> Findings:
@@ -177,3 +180,56 @@ def test_a_lie_whose_factor_is_not_said_is_twice_the_truth_as_the_experiment_has
     """What is the default is not in the manifest."""
     assert Behaviour(kind="lying").factor == lie.USUAL
     assert lie.liar_of(lying.study) == ("liar", {1: 1, 1.5: 1.5, 2: 2, 3: 3})
+
+
+@pytest.fixture(name="giving", scope="module")
+def _giving(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    labels = ("static", "self-balloon repaired", "two-state repaired")
+    return simulated("e03-ample", tmp_path_factory.mktemp("giving"), labels)
+
+
+def test_a_giver_goes_a_tenth_of_what_is_left_until_that_is_less_than_the_smallest_step(giving: Findings) -> None:
+    special = KINDS["approach"](giving)
+    table = special.frames["approach"]
+    assert table["label"].unique().tolist() == ["self-balloon repaired", "two-state repaired"]
+    assert set(table["guest"]) == {"steady", "claims"}, "the goal of the third moves"
+    assert (table["ticks"] == 29).all()
+    assert (table["far"] <= table["near"]).all()
+    ways = approach.ways_of(giving.study)
+    early = ways[ways["tick"] == 10].set_index(["label", "guest"])
+    way = table.set_index(["label", "guest"])
+    left = (early["has"] - early["goal"]) / way["way"]
+    np.testing.assert_allclose(left, 0.9**10, atol=0.01)
+    assert dashed(drawn(special)) == 2
+    assert special.claim is Claim.OPEN, "one block is no result"
+
+
+def test_where_a_claim_says_by_what_it_is_judged_the_figure_is_drawn_and_gives_no_verdict(giving: Findings) -> None:
+    special = KINDS["approach"](giving)
+    told = list(answers.verdicts(giving, [special]))
+    assert special.verdict not in told
+    assert len(told) == 1
+
+
+def test_a_way_is_as_long_as_its_goal_stands_and_memory_is_ample() -> None:
+    down = [(400 * 0.9**k + 100, 100.0) for k in range(8)]
+    (whole,) = approach._stretches(down)
+    assert whole == down
+    assert list(approach._stretches([*down[:4], (300.0, 150.0)])) == [], "too short to tell"
+    moved = [*down, (200.0, 150.0)] + [(190.0, 150.0)] * 5
+    assert [len(stretch) for stretch in approach._stretches(moved)] == [8, 6]
+    scarce = [*down[:6], (200.0, np.nan), *down[6:]]
+    assert [len(stretch) for stretch in approach._stretches(scarce)] == [6]
+
+
+def test_the_goal_is_read_from_the_decision_as_the_policy_says_it() -> None:
+    view = make_view([400], hi=2048, committed_kib=np.array([250.0 * 1024]))
+    (reason,) = make("self-balloon").decide(view).reasons
+    said = approach.GOAL.search(str(reason))
+    assert said is not None
+    assert float(said[1]) == 360
+
+
+def test_the_smallest_step_is_the_governors() -> None:
+    assert Limits().dead_band_share == approach.STEP_SHARE
+    assert Limits().dead_band_kib == approach.STEP_MIB * 1024
