@@ -22,7 +22,7 @@ from reports.study import Study
 from reports.summary import records
 
 MIB = 1024.0
-GOAL = re.compile(r"goal ([\d.]+) MiB")
+GOAL = re.compile(r"goal\s([\d.]+)\sMiB")
 """How a decision of self-adjustment says it, in whole MiB."""
 STANDS_MIB = 1.0
 """A goal that moves by no more than its own rounding stands."""
