@@ -26,8 +26,9 @@ from tests.unit import synthetic_run as synthetic
 SOURCES = sorted(Path(reports.__file__).parent.rglob("*.py"))
 OTHERS = {"check.py", "crate.py", "replayed.py", "language.py", "__init__.py"}
 """Modules that say nothing in a report: what the command line prints, what archives read, figures of a replay."""
-SETTINGS = re.compile(r"%\{.*|outside \w+ \w+|upper left|offset points|axes fraction|domain|x unified|Glyph .*|"
-                      r"DejaVu .*|order statistics|signed rank|s ago\)|\\[a-z]+.*|point|again|at|GiB|Linux")  # fmt: skip
+SETTINGS = re.compile(r"%\{.*|outside \w+ \w+|upper left|offset points|axes fraction|domain|x unified|"
+                      r"Glyph .*|DejaVu .*|order statistics|signed rank|s ago\)|\\[a-z]+.*|"
+                      r"point|again|at|GiB|Linux")  # fmt: skip
 """Words in a string with blanks that nobody reads as prose: settings of libraries, LaTeX, parts of names, units."""
 RECORDED = ("the value is", "files:", "under trials/, each with its SHA-256, in manifest.json", "an undamped")
 """Parts of what is data: a reason as it stands in failures.csv, lines of the manifest, a key that is put together."""
