@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs.marks import Kept, kept
 from docs.phrases import PHRASES, Phrases
-from docs.reached import ABLATION, AS_GOOD, LEAST, OURS, STATIC, best_other
+from docs.reached import ABLATION, AS_GOOD, LEAST, OURS, STATIC, best_other, read_mixes
 from harness.records import write_whole
 from reports import words
 
@@ -149,7 +149,7 @@ def _source(mixes: pd.DataFrame, said: Phrases) -> str:
 
 def main() -> None:
     """Write both pages anew."""
-    mixes = pd.read_csv(PROJECT / MIXES, keep_default_na=False)
+    mixes = read_mixes(PROJECT / MIXES)
     measured = kept(ON_XEN, PROJECT / MEASURED)
     for language, path in PAGES.items():
         page = (PROJECT / path).read_text(encoding="utf-8")

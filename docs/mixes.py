@@ -88,7 +88,7 @@ def keep(paths: Sequence[Path], project: Path = PROJECT) -> None:
     new = pd.DataFrame([row for path in paths for study in studies([path]) for row in rows(study)])
     file = project / KEPT
     file.parent.mkdir(exist_ok=True)
-    old = pd.read_csv(file, keep_default_na=False) if file.exists() else new.iloc[:0]
+    old = reached.read_mixes(file) if file.exists() else new.iloc[:0]
     key = ["mix", "condition"]
     stays = ~old.set_index(key).index.isin(new.set_index(key).index)
     kept = pd.concat([old[stays], new]).sort_values(["held_out", "mix", "condition"], kind="stable")
@@ -140,7 +140,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     page = PROJECT / PAGE
-    kept = pd.read_csv(PROJECT / KEPT, keep_default_na=False)
+    kept = reached.read_mixes(PROJECT / KEPT)
     page.write_text(reached.rewritten(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
     return 0
 

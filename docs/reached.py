@@ -10,8 +10,10 @@ Each ends with a sentence that counts.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -21,6 +23,11 @@ AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
 """Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
 ABLATION = "e16-ablation"
 MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
+
+
+def read_mixes(path: Path) -> pd.DataFrame:
+    """Return the rows that are kept; a number that a run did not have is NaN, a text that is empty stays so."""
+    return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(("geometric_mean", "least_of_static"), ""))
 
 
 def rewritten(page: str, kept: pd.DataFrame) -> str:
@@ -118,4 +125,5 @@ def _source(kept: pd.DataFrame) -> str:
 
 
 def _bold(value: float, *, good: bool, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if good else f"**{value:.{digits}f}**"
+    shown = "–" if math.isnan(value) else f"{value:.{digits}f}"  # noqa: RUF001 - a dash for what is not there
+    return shown if good else f"**{shown}**"

@@ -12,7 +12,7 @@ import pytest
 from docs import beside
 from docs.marks import Kept, kept
 from docs.phrases import PHRASES
-from docs.reached import ABLATION, best_other
+from docs.reached import ABLATION, best_other, read_mixes
 from harness.policies import names
 
 PAGE = "".join(f"<!-- beside: {kind} -->\nold\n<!-- /beside -->\n" for kind in ("policies", "mixes", "losses", "xen"))
@@ -44,7 +44,7 @@ def measured(*ratios: tuple[str, float, float, float]) -> Kept:
 @pytest.fixture(name="mixes", scope="module")
 def _mixes() -> pd.DataFrame:
     """What is kept of the mixes, as the chapter quotes it."""
-    kept_rows = pd.read_csv(beside.PROJECT / beside.MIXES, keep_default_na=False)
+    kept_rows = read_mixes(beside.PROJECT / beside.MIXES)
     return kept_rows[(kept_rows["condition"] == "") & ~kept_rows["held_out"] & ~kept_rows["mix"].str.contains(ABLATION)]
 
 
@@ -60,7 +60,7 @@ def test_a_page_has_the_figures_that_are_kept(language: str) -> None:
     page = (beside.PROJECT / beside.PAGES[language]).read_text(encoding="utf-8")
     assert re.findall(r"<!-- beside: (\w+) -->", page) == ["policies", "mixes", "losses", "xen"]
     found = kept(beside.ON_XEN, beside.PROJECT / beside.MEASURED)
-    every = pd.read_csv(beside.PROJECT / beside.MIXES, keep_default_na=False)
+    every = read_mixes(beside.PROJECT / beside.MIXES)
     new = beside.rewritten(page, every, found, PHRASES[language])
     assert new == page, "write it anew with: .venv/bin/python docs/beside.py"
 

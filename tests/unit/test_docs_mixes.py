@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -40,8 +41,20 @@ def row(mix: str, label: str, mean: float, *, bound: bool = False, least: float 
 
 def test_the_page_has_what_is_kept() -> None:
     page = (mixes.PROJECT / mixes.PAGE).read_text(encoding="utf-8")
-    kept = pd.read_csv(mixes.PROJECT / mixes.KEPT, keep_default_na=False)
+    kept = reached.read_mixes(mixes.PROJECT / mixes.KEPT)
     assert reached.rewritten(page, kept) == page, "write it anew with: .venv/bin/python docs/mixes.py"
+
+
+def test_a_number_that_no_run_had_is_missing_and_is_not_taken_for_a_text(tmp_path: Path) -> None:
+    lost = row("a", "ballast", 0.9, least=math.nan)
+    pd.DataFrame([row("a", "static", 0.4), row("a", "mom", 0.6), row("a", "informed", 0.8, bound=True),
+                  row("a", "oracle", 0.95, bound=True), lost]).to_csv(tmp_path / "mixes.csv", index=False)  # fmt: skip
+    kept = reached.read_mixes(tmp_path / "mixes.csv")
+    assert kept["least_of_static"].isna().tolist() == [False, False, False, False, True]
+    assert set(kept["condition"]) == {""}
+    page = reached.rewritten(PAGE, kept)
+    assert "| 150% | **–** |" in page  # noqa: RUF001 - as the page has it
+    assert "no guest below 0.97 of what it has under `static` in 0." in page
 
 
 def test_losing_is_counted_and_shown_as_openly_as_winning() -> None:
@@ -81,7 +94,7 @@ def test_a_run_is_kept_once_and_takes_the_place_of_the_last(folder: Path, tmp_pa
     (tmp_path / "docs").mkdir()
     for _ in range(2):
         mixes.keep([folder], tmp_path)
-    kept = pd.read_csv(tmp_path / mixes.KEPT, keep_default_na=False)
+    kept = reached.read_mixes(tmp_path / mixes.KEPT)
     assert list(kept["label"]) == ["static", "pressure", "ballast", "informed", "oracle"]
     assert kept.loc[kept["label"] == "static", "least_of_static"].item() == 1
     assert set(kept["condition"]) == {""}
