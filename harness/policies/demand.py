@@ -45,7 +45,8 @@ CACHE_STEP = 0.08
 READING = 0.2
 """Time lost to pages from swap from which a guest asks for all that it lacks; below, for a part."""
 GROWING_S, GROWING_STALL = 20.0, 0.3
-"""A guest that grew so lately and stalls so much lacks what it is about to use: a cliff, until it is seen otherwise."""
+"""A guest that grew so lately and stalls so much lacks what it is about to use: a cliff, until it is seen otherwise,
+also while it grows and, being served, does not stall."""
 STEEP_S = 120.0
 """Time in which the memory of a cliff fades to 1/e."""
 LEAST_PART = 0.02
@@ -202,7 +203,9 @@ class Estimator:
         steep = self._keep("steep", np.maximum(steep, self._last("steep", 0.0) * self._fades(STEEP_S)))
         grew = self._keep("grew", np.maximum(rise_kib_s > 0, self._last("grew", 0.0) * self._fades(GROWING_S)))
         stall = self._averaged("stall", seen.stall, self.habits.smoothing_s, seen.stall)
-        grows: BoolArray = (grew > 1 / math.e) & (stall > GROWING_STALL) & (cool < COLD_PART)
+        unseen = (self._last("grows", 0.0) > 0) & ~shows
+        grows: BoolArray = (grew > 1 / math.e) & ((stall > GROWING_STALL) | unseen) & (cool < COLD_PART)
+        self._keep("grows", (grows & (missing > SLIGHT_KIB)).astype(float))
         return grows | (steep > self.habits.cliff)
 
     def _steepness(
