@@ -1,8 +1,8 @@
 """The tables of docs/simulator.md that say what `ballast` reaches: kept from simulated runs, written between markers.
 
     .venv/bin/python docs/mixes.py --copies FOLDER   # the mixes on other disks and in other periods, to be simulated
-    .venv/bin/python docs/mixes.py RUN…              # keep what these runs reached, then write the page anew
-    .venv/bin/python docs/mixes.py                   # only write the page anew, from what is kept
+    .venv/bin/python docs/mixes.py RUN…              # keep what these runs reached, then write the pages anew
+    .venv/bin/python docs/mixes.py                   # only write the pages anew, from what is kept
 
 A RUN is the folder of a whole simulated run of `experiments/e09-….yml`, of `experiments/held-out/….yml`, of
 `e16-ablation`, or of a copy.
@@ -36,7 +36,7 @@ from reports.study import ReportError, Study, studies
 
 PROJECT = Path(__file__).parents[1]
 KEPT = Path("docs/simulated/mixes.csv")
-PAGE = Path("docs/simulator.md")
+PAGES = (Path("docs/simulator.md"), Path("README.md"))
 HELD_OUT = PROJECT / "experiments" / "held-out"
 STATIC = "static"
 CALLED = re.compile(r"(\d+) ([^,)]+)")
@@ -125,7 +125,7 @@ def condition(study: Study) -> str:
 
 
 def main() -> int:
-    """Keep, and write the page; the exit code."""
+    """Keep, and write the pages; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--copies", type=Path, metavar="FOLDER")
@@ -139,9 +139,9 @@ def main() -> int:
     except (ReportError, RecordsError) as error:
         print(error, file=sys.stderr)
         return 2
-    page = PROJECT / PAGE
     kept = reached.read_mixes(PROJECT / KEPT)
-    page.write_text(reached.rewritten(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    for page in (PROJECT / name for name in PAGES):
+        page.write_text(reached.rewritten(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
     return 0
 
 

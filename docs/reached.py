@@ -4,8 +4,9 @@
     <!-- held-out -->     those on which nothing was tuned
     <!-- ablation -->     ours without each of its parts
     <!-- conditions -->   the mixes on other disks and in other periods: the best other policy, then ours
+    <!-- in-words -->     of the mixes, in how many it is ahead, and where it is not
 
-Each ends with a sentence that counts.
+Each table ends with a sentence that counts.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def rewritten(page: str, kept: pd.DataFrame) -> str:
         ("held-out", _table(here[here["held_out"]])),
         ("ablation", _ablation(kept[ablation])),
         ("conditions", _conditions(kept[kept["condition"] != ""])),
+        ("in-words", _in_words(here[~here["held_out"]])),
     ):
         page = re.sub(MARKER.format(marker), lambda _, table=table: table, page, flags=re.DOTALL)
     return page
@@ -80,6 +82,24 @@ def _table(kept: pd.DataFrame) -> str:
         f"Bold: not so. {_source(kept)}"
     )
     return "\n".join(lines) + f"\n\n{said}\n\n"
+
+
+def _in_words(kept: pd.DataFrame) -> str:
+    if kept.empty:
+        return NOTHING
+    lost = []
+    for mix, rows in kept.groupby("mix", sort=False):
+        ours = float(rows.set_index("label")["geometric_mean"][OURS])
+        other, best = best_other(rows)
+        if ours < best * AS_GOOD:
+            lost.append(f"{mix} ({ours:.3f} against {best:.3f} of `{other}`)")
+    number = kept["mix"].nunique()
+    behind = f"it is behind in {' and '.join(lost)}" if lost else "it is behind in none"
+    return (
+        f"On {number} simulated mixes of guests our own policy, [`ballast`](docs/policies.md#ballast), is the best that\n"
+        f"anybody could run, or within 1 % of it, in {number - len(lost)}; {behind}\n"
+        "([docs/simulator.md](docs/simulator.md#what-ballast-reaches), also held-out mixes, other disks, other periods).\n\n"
+    )
 
 
 def _ablation(kept: pd.DataFrame) -> str:

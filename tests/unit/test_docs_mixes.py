@@ -16,7 +16,7 @@ from harness.simulator.machine import load_machine
 from reports.study import ReportError
 from tests.unit import synthetic_run
 
-PAGE = "<!-- mixes -->\nold\n<!-- /mixes -->\n<!-- held-out -->\n<!-- /held-out -->\n"
+PAGE = "".join(f"<!-- {kind} -->\nold\n<!-- /{kind} -->\n" for kind in ("in-words", "mixes", "held-out"))
 MIX = """name: e09-small
 claim: somebody gains
 pool_mib: 700
@@ -39,8 +39,9 @@ def row(mix: str, label: str, mean: float, *, bound: bool = False, least: float 
     }  # fmt: skip
 
 
-def test_the_page_has_what_is_kept() -> None:
-    page = (mixes.PROJECT / mixes.PAGE).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", mixes.PAGES)
+def test_a_page_has_what_is_kept(name: Path) -> None:
+    page = (mixes.PROJECT / name).read_text(encoding="utf-8")
     kept = reached.read_mixes(mixes.PROJECT / mixes.KEPT)
     assert reached.rewritten(page, kept) == page, "write it anew with: .venv/bin/python docs/mixes.py"
 
@@ -67,6 +68,7 @@ def test_losing_is_counted_and_shown_as_openly_as_winning() -> None:
     assert "| b | 0.400 | `mom` 0.600 | **0.500** | 0.800 | 0.950 | -50% | **0.70** |" in page
     assert "within 1 % of it, in 1 of 2; of 2 gaps of more than 5 % half or more is closed in 1; no guest below" in page
     assert "\nold\n" not in page
+    assert "within 1 % of it, in 1; it is behind in b (0.500 against 0.600 of `mom`)\n" in page
 
 
 def test_a_part_without_which_nothing_is_lost_is_not_bold() -> None:
