@@ -96,9 +96,9 @@ def _in_words(kept: pd.DataFrame) -> str:
     number = kept["mix"].nunique()
     behind = f"it is behind in {' and '.join(lost)}" if lost else "it is behind in none"
     return (
-        f"On {number} simulated mixes of guests our own policy, [`ballast`](docs/policies.md#ballast), is the best that\n"
-        f"anybody could run, or within 1 % of it, in {number - len(lost)}; {behind}\n"
-        "([docs/simulator.md](docs/simulator.md#what-ballast-reaches), also held-out mixes, other disks, other periods).\n\n"
+        f"On {number} simulated mixes of guests our own policy, [`ballast`](docs/policies.md#ballast), is the best\n"
+        f"that anybody could run, or within 1 % of it, in {number - len(lost)}; {behind}\n"
+        "([docs/simulator.md](docs/simulator.md#what-ballast-reaches), also held-out mixes, disks and periods).\n\n"
     )
 
 
