@@ -129,12 +129,12 @@ def per_block(study: Study) -> list[Picture]:
     heads = study.pairs[study.pairs["metric"] == study.pairs["guest"].map(study.headline)]
     bands = noise.bands(study)
     panels = [
-        (f"{guest}: {study.workload(guest)}, {head}", heads[heads["guest"] == guest], bands.guest(guest, head))
+        (f"{guest}: {study.workload(guest)}\n{head}", heads[heads["guest"] == guest], bands.guest(guest, head))
         for guest in study.guests
         if (head := study.headline(guest)) is not None
     ]
     means = summary.per_block(study).rename(columns={"geometric_mean": "speedup"})
-    panels.insert(0, (phrase("all guests, geometric mean"), means, bands.mean))
+    panels.insert(0, (f"{phrase('all guests together')}\n{phrase('geometric mean')}", means, bands.mean))
     wide = 3 if len(study.rivals) <= 4 else 2 if len(study.rivals) <= 7 else 1
     wide = min(wide, len(panels))
     size = wide * (4 if len(panels) > 1 else 1)
@@ -143,7 +143,7 @@ def per_block(study: Study) -> list[Picture]:
     pictures = []
     for number, chunk in enumerate(chunks, start=1):
         part = f"-{number}" if len(chunks) > 1 else ""
-        height = 0.35 + math.ceil(len(chunk) / wide) * 2.15
+        height = 0.35 + math.ceil(len(chunk) / wide) * 2.27
         pictures.append(
             Picture(
                 name=f"per-block{suffix(study)}{part}",
@@ -183,7 +183,7 @@ def _blocks(container: Container, study: Study, panels: Sequence[Panel], wide: i
         strip.across(axes, band, "y", limits)
         axes.axhline(1, color=style.QUIET, linewidth=0.8)
         _panel(axes, study, rows, places, limits)
-        axes.set_title(style.shortened(title, 78 // wide), loc="left")
+        axes.set_title("\n".join(style.shortened(line, 66 // wide) for line in title.splitlines()), loc="left")
         axes.set_ylim(limits)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
