@@ -9,8 +9,7 @@ Ours. What guests need, and whether they could live with less, is estimated in `
    communication networks", Journal of the Operational Research Society 49(3), 1998). So who waits comes to outweigh
    who is served: that is the turn, and shares are its length.
 3. Those that can live with less pay for it, down to where their last KiB is worth what it is to the last one served.
-4. What is left goes to growth that is to come, to the next in line whose turn can come, to those that lived with less,
-   to those in line who need more than there is, to spare memory.
+4. What is left goes to growth that is to come, to the next in line, to those that lived with less, to spare memory.
 5. What nobody needs stays where it is, for moving costs the guest's own processor. When somebody needs it, it is taken
    from who has most of it beyond what it lately needed.
 """

@@ -72,15 +72,12 @@ def take_turns(view: HostView, demand: Demand, terms: Terms, period_s: float) ->
 
     granted = deal(granted, np.where(served & (demand.lack == 0), demand.lead, 0.0), high, pool)
     waiting = line[~accepted]
-    can_be = (demand.base - low)[waiting] <= pool - low.sum()
-    next_ones, never = waiting[can_be], waiting[~can_be]
     asks = np.maximum(np.minimum(demand.base + demand.lead, high) - granted, 0.0)
-    granted[next_ones] += serve(asks[next_ones], pool - float(granted.sum()))
+    granted[waiting] += serve(asks[waiting], pool - float(granted.sum()))
     grows = np.where(view.current_kib < demand.first, RETURN, RISE) * period_s / PERIOD_S
     granted = deal(
         granted, np.where(slopes, np.minimum(demand.most, view.current_kib * (1 + grows)) - granted, 0.0), high, pool
     )
-    granted[never] += serve(asks[never], pool - float(granted.sum()))
     spare = demand.base + demand.lead + terms.spare_kib - granted
     granted = deal(granted, np.where(slopes, 0.0, spare), high, pool)
     return Turns(granted=granted, served=served, modest=modest)

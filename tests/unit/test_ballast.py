@@ -54,16 +54,6 @@ def test_who_can_live_with_less_is_not_taken_from_at_once() -> None:
     assert in_mib(policy.decide(now).targets_kib)[0] >= 380
 
 
-@pytest.mark.parametrize(("asks", "targets"), [(650, [300, 500]), (1500, [309, 491])])
-def test_who_could_not_be_served_even_alone_has_what_is_left_last(asks: float, targets: list[float]) -> None:
-    """Of 600 above both minima one asks 550, whose turn may come, or 1,400. The other lacks 40, and grows by 3 %."""
-    policy = make("ballast")
-    policy.decide(view([300, 500], uses=[290, 300], committed=[290, 300]))
-    want = {"swapped": [40, asks - 500], "stall": [0.2, 0.95], "reads": [1500, 4000]}
-    now = view([300, 500], uses=[300, 500], committed=[340, asks], time_s=2, **want)  # type: ignore[arg-type]
-    assert in_mib(policy.decide(now).targets_kib) == targets
-
-
 def test_who_grows_and_is_served_does_not_turn_into_one_that_can_live_with_less() -> None:
     """It stalled while it grew, and no more since it is served: that says nothing of what half of it would be worth."""
     policy = make("ballast")
