@@ -132,3 +132,17 @@ def test_what_the_chapter_says_in_words_of_xen_holds_of_what_was_measured() -> N
     taxed = kept("e10-tax", beside.PROJECT / beside.MEASURED)
     assert taxed is not None
     assert all(row["speedup"] < 1.3 for row in taxed.rows if row["headline"]), "less than ESX is reported to gain"
+
+
+def test_what_readme_says_in_words_of_xen_holds_of_what_was_measured() -> None:
+    page = (beside.PROJECT / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"is first of six in two \(([\d.]+) and ([\d.]+) times the static split\)", page)
+    assert said
+    for name, ratio in zip((beside.ON_XEN, "e09-on-xen-tides"), said.groups(), strict=True):
+        found = kept(name, beside.PROJECT / beside.MEASURED)
+        assert found is not None
+        over = {str(row["label"]): row["speedup"] for row in found.rows if row["kind"] == "all" and row["level"] != 2}
+        assert max(over, key=over.__getitem__) == "ballast"
+        assert f"{over['ballast']:.2f}" == ratio
+        assert len(over) == 5
+        assert over["ballast"] > 1
