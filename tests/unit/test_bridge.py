@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -78,3 +79,31 @@ def test_the_card_is_that_of_the_best_default_route(bridge: ModuleType) -> None:
     assert bridge.card(json.dumps([{"dev": "wlan0", "metric": 600}, {"dev": "eno1", "metric": 100}])) == "eno1"
     with pytest.raises(bridge.BridgeError, match="no default route"):
         bridge.card("[]")
+
+
+@pytest.mark.parametrize("ends_at", ["ifdown", "ifup", None])
+def test_wherever_it_ended_the_card_is_up_again_with_its_own_file(
+    bridge: ModuleType, ends_at: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no such bridge here: it has no ports that could be asked for the card."""
+    interfaces, done = tmp_path / "interfaces", []
+
+    def run(*argv: str, **_: object) -> str:
+        if argv[0] == ends_at:
+            raise bridge.BridgeError(argv[0])
+        done.append(" ".join(argv))
+        return ""
+
+    interfaces.write_text(STATIC)
+    monkeypatch.setattr(bridge, "INTERFACES", interfaces)
+    monkeypatch.setattr(bridge, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(bridge, "look", lambda _: {"there": False, "card": "eno1", "by": "ifupdown"})
+    monkeypatch.setattr(bridge, "run", run)
+    monkeypatch.setattr(bridge.subprocess, "run", lambda argv, **_: done.append(" ".join(argv)))
+    with suppress(bridge.BridgeError):
+        bridge.make("xenbr0")
+    ends_at = None
+    bridge.undo("xenbr0")
+    assert done[-2:] == ["ifdown --force xenbr0", "ifup eno1"]
+    assert interfaces.read_text() == STATIC
+    assert not (tmp_path / "kept").exists()

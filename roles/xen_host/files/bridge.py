@@ -24,6 +24,10 @@ KEPT = Path("/var/lib/ballast/interfaces")
 HEAD = "# Made by Ballast (roles/xen_host); `bridge.py undo` takes it away.\n"
 
 
+PORT = re.compile(r"^ {4}bridge_ports (\S+)\n {4}bridge_hw \1$", re.MULTILINE)
+"""As `moved` writes it."""
+
+
 class BridgeError(Exception):
     """It cannot be done; the message says why and what to do instead."""
 
@@ -134,8 +138,8 @@ def make(bridge: str) -> None:
         after = moved(before, nic, bridge)
         KEPT.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         KEPT.write_text(before)
-        run("ifdown", "--force", nic)
-        INTERFACES.write_text(after)
+        INTERFACES.write_text(after)  # first: whoever takes it back knows by this file that there is something
+        run("ifdown", "--force", f"--interfaces={KEPT}", nic)
         run("ifup", bridge)
         return
     status = run("networkctl", "--no-pager", "--full", "status", nic)
@@ -165,11 +169,11 @@ def undo(bridge: str) -> None:
         run("networkctl", "reload")
         for nic in cards:
             run("networkctl", "reconfigure", nic)
-    if KEPT.exists() and INTERFACES.read_text().startswith(HEAD):
+    if KEPT.exists() and (made := INTERFACES.read_text()).startswith(HEAD):
         subprocess.run(["ifdown", "--force", bridge], check=False)
         INTERFACES.write_text(KEPT.read_text())
         KEPT.unlink()
-        for nic in cards:
+        for nic in PORT.findall(made):  # not the bridge's: it may have none, or may not have come about
             run("ifup", nic)
 
 
