@@ -24,6 +24,7 @@ SOURCES = PROJECT / "workloads"
 PACKAGES = (
     "linux-image-amd64", "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "xenstore-utils",
     "openssh-server", "python3", "python3-apt", "dmsetup", "busybox-static", "iproute2", "kmod", "procps",
+    "sudo",
 )  # fmt: skip
 """What every machine of the lab has; workloads add theirs."""
 

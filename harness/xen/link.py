@@ -27,15 +27,8 @@ LONGEST_COMPLAINT = 300
 NUDGE_S = 1.0
 """Of the controller's time, without an answer from a machine that may stand still."""
 
-START = """
-import sys, types
-*used, main = [(name, sys.stdin.buffer.read(int(size))) for name, size in (word.split(":") for word in sys.argv[1:])]
-for name, text in used:
-    module = sys.modules["harness.xen." + name] = types.ModuleType("harness.xen." + name)
-    exec(compile(text, "ballast-" + name, "exec"), module.__dict__)
-exec(compile(main[1], "ballast-resident", "exec"))
-"""
-"""Runs what is sent: first the agent and what it imports, under the names by which it does, then its process."""
+START = Path(__file__).with_name("start.py").read_text()
+"""The program that takes them in."""
 
 CAUSES = {
     BUSY: "another agent is at work there. Stop the other controller, or wait until its lease runs out.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ SHARED = ("images", "servers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lived:
-    """The lab, up and provisioned for the smoke experiment. A playbook may begin it anew: then its ports are others."""
+    """The lab, up and provisioned for an experiment. A playbook may begin it anew: then its ports are others."""
 
     experiment: Experiment
     sites: dict[str, Site] = field(default_factory=dict)
@@ -67,6 +68,11 @@ def playbook(*arguments: str, timeout_s: float = 1800) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=timeout_s)
 
 
+def changed(printed: str) -> dict[str, int]:
+    """How much of each machine a playbook changed, by what it printed."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", printed, re.MULTILINE)}
+
+
 def own_cache(name: str) -> Path:
     """Where a lab can be up beside another one; what is made once is shared."""
     cache = cache_root().resolve() / "tests" / name
@@ -88,14 +94,21 @@ def cache() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def lived() -> Iterator[Lived]:
-    """Bring the lab up and provision it; it stays up for all tests."""
+@contextmanager
+def living(experiment: Path) -> Iterator[Lived]:
+    """Bring the lab up and provision it for an experiment."""
     try:
-        variables = ["-e", f"experiment={SMOKE}", "-e", "lab_keep=true"]
+        variables = ["-e", f"experiment={experiment}", "-e", "lab_keep=true"]
         done = playbook("playbooks/lab.yml", "playbooks/provision.yml", *variables)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        yield Lived(experiment=load_experiment(SMOKE))
+        yield Lived(experiment=load_experiment(experiment))
     finally:
         if (lab := Lab.running()) is not None:
             lab.down()
+
+
+@pytest.fixture(scope="session")
+def lived() -> Iterator[Lived]:
+    """The lab of the smoke experiment; it stays up for all tests."""
+    with living(SMOKE) as made:
+        yield made

@@ -1,87 +1,114 @@
-"""Waiting for machines that boot: one that greets late is given longer each time, and not asked ever more often."""
+"""The account that may do nothing else: what its key starts is what the arbiter sends, and nothing besides."""
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from harness.lab import access
-from harness.lab.image import LabError
-from harness.lab.lab import Lab
+from harness.xen.client import SAMPLER
+from harness.xen.facts import parse_sample
+from harness.xen.link import SENT, START
 
-
-class Machine:
-    """Takes every connection, as QEMU does, and greets each of them so much later, if at all."""
-
-    def __init__(self, greets_after_s: float | None) -> None:
-        self.calls = 0
-        self._after_s = greets_after_s
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._take, daemon=True).start()
-
-    def _take(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._server.accept()
-                self.calls += 1
-                threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
-
-    def _greet(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            time.sleep(60 if self._after_s is None else self._after_s)
-            connection.sendall(b"SSH-2.0-late\r\n")
-
-    def close(self) -> None:
-        self._server.close()
+ROLE = Path(__file__).parents[2] / "roles" / "access"
+WORDS = [f"{path.stem}:{len(path.read_bytes())}" for path in SENT]
+AGENT = b"".join(path.read_bytes() for path in SENT)
+ASKED = shlex.join(["exec", "python3", "-I", "-c", START, *WORDS])
+SAMPLED = SAMPLER.read_bytes() + b"__END__\n"
 
 
-@contextmanager
-def machines(**greets_after_s: float | None) -> Iterator[dict[str, Machine]]:
-    made = {name: Machine(after_s) for name, after_s in greets_after_s.items()}
-    try:
-        yield made
-    finally:
-        for machine in made.values():
-            machine.close()
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """Its gate and the agent, as the role puts them there."""
+    agent = tmp_path / "agent"
+    agent.mkdir()
+    shutil.copy(ROLE / "files" / "gate.py", tmp_path)
+    for path in (*SENT, SENT[0].with_name("start.py")):
+        shutil.copy(path, agent)
+    said = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    (agent / "names").write_text("\n".join(said["access_agent"]) + "\n")
+    return tmp_path / "gate.py"
 
 
-def test_a_machine_that_greets_late_is_not_called_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "FIRST_PATIENCE_S", 0.05)
-    said: list[str] = []
-    with machines(g1=0.0, g2=1.0) as there:
-        access.wait({name: machine.port for name, machine in there.items()}, said.append, timeout_s=30)
-        assert there["g2"].calls <= 6  # patience of 0.05 s would have it called twenty times
-    assert said == ["g1 answers; waiting for g2", "g2 answers"]
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    """Its gate and the sampler."""
+    shutil.copy(ROLE / "files" / "gate.pl", tmp_path)
+    shutil.copy(SAMPLER, tmp_path)
+    return tmp_path / "gate.pl"
 
 
-def test_who_never_answers_is_named_with_the_way_to_find_out_why() -> None:
-    with (
-        machines(g1=0.0, g2=None) as there,
-        pytest.raises(LabError, match=r"no answer from g2 within 1 s; .*ballast lab console"),
-    ):
-        access.wait({name: machine.port for name, machine in there.items()}, lambda _: None, timeout_s=1)
+def started(gate: Path, asked: str, sent: bytes) -> subprocess.CompletedProcess[bytes]:
+    program = [sys.executable, "-I"] if gate.suffix == ".py" else ["perl"]
+    environment = os.environ | {"SSH_ORIGINAL_COMMAND": asked}
+    return subprocess.run(
+        [*program, str(gate)], input=sent, env=environment, capture_output=True, check=False, timeout=60
+    )
 
 
-def test_a_lab_that_was_started_to_be_used_later_goes_on_when_it_is_first_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first trial takes it as it stands at its snapshot; no second QEMU is started for that."""
-    lab, done = Lab(tmp_path), []
-    (tmp_path / "frozen").mkdir()
-    (tmp_path / "at-rest").touch()
-    monkeypatch.setattr(Lab, "state", lambda _: object())
-    monkeypatch.setattr(Lab, "_await_qemu", lambda _: done.append("goes on"))
-    monkeypatch.setattr(Lab, "_launch", lambda *_: done.append("a new QEMU"))
-    monkeypatch.setattr(Lab, "down", lambda _: done.append("ended"))
-    lab.restore()
-    assert done == ["goes on"]
-    lab.restore()
-    assert done == ["goes on", "ended", "a new QEMU"]
-    assert not lab.wake()
+def test_the_role_has_all_of_the_agent_in_its_order() -> None:
+    said = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    assert said["access_agent"] == [path.stem for path in SENT]
+
+
+def test_dom0s_gate_starts_the_agent_and_leaves_it_what_follows(host: Path) -> None:
+    """Here a stand-in for the last part of it, which reads what is left of the input."""
+    echo = b"import os; os.write(1, os.read(0, 100))"
+    (host.parent / "agent" / "resident.py").write_bytes(echo)
+    words = [*WORDS[:-1], f"resident:{len(echo)}"]
+    sent = b"".join(path.read_bytes() for path in SENT[:-1]) + echo
+    asked = shlex.join(["exec", "python3", "-I", "-c", START, *words])
+    assert started(host, asked, sent + b"a request").stdout == b"a request"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("", AGENT),
+        ("id", AGENT),
+        ("exec sh", AGENT),
+        (f"{ASKED}; id", AGENT),
+        (ASKED.replace("import sys", "import os;os.system('id')"), AGENT),
+        (f"exec sudo -n -- {ASKED.removeprefix('exec ')}", AGENT),
+        (ASKED, AGENT.replace(b"import", b"1mport", 1)),
+        (ASKED, AGENT[:-1]),
+        (ASKED, b""),
+    ],
+)  # fmt: skip
+def test_dom0s_gate_starts_nothing_else(asked: str, sent: bytes, host: Path) -> None:
+    done = started(host, asked, sent)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"run playbooks/access.yml of that one" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_guests_gate_starts_the_sampler_and_leaves_it_what_follows(guest: Path) -> None:
+    first = started(guest, "exec perl - 5 0", SAMPLED + b"now 1\n").stdout.splitlines()[0]
+    assert parse_sample(first).mem_total_kib > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("", SAMPLED),
+        ("exec perl - 5", SAMPLED),
+        ("exec perl - 5 0; id", SAMPLED),
+        ("exec perl - 5 0\nid", SAMPLED),
+        ("exec perl - 5 0 /etc", SAMPLED),
+        ("exec perl -e id 5 0", SAMPLED),
+        ("exec perl - 5 0", b"system 'id';\n__END__\n"),
+        ("exec perl - 5 0", SAMPLED[:-1]),
+        ("exec perl - 5 0", b""),
+    ],
+)
+def test_a_guests_gate_starts_nothing_else(asked: str, sent: bytes, guest: Path) -> None:
+    done = started(guest, asked, sent)
+    assert done.returncode != 0
+    assert done.stdout == b""
+    assert b"run playbooks/access.yml of that one" in done.stderr
