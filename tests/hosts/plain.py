@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -18,11 +19,37 @@ from harness.lab.image import cache_root, locked
 from harness.lab.qemu import SVM_CPU
 
 HERE = Path(__file__).parent
-SUITE = "bookworm"
 PACKAGES = (
     "linux-image-amd64", "grub-pc", "systemd-sysv", "udev", "dbus", "openssh-server", "python3", "iproute2",
     "python3-apt", "ca-certificates", "procps", "kmod", "e2fsprogs", "util-linux",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What its administrator has chosen."""
+
+    suite: str
+    network: str
+    """Who configures the card: networkd or ifupdown."""
+    packages: tuple[str, ...] = ()
+    volume_group: str = ""
+    """On a second disk; guests' disks are volumes of it."""
+    guests: tuple[str, str]
+    """Their releases."""
+    xen: str
+    """Which Xen its release has."""
+
+
+KINDS = {
+    "bookworm": Kind(suite="bookworm", network="networkd", guests=("bookworm", "bookworm"), xen="4.17"),
+    "trixie": Kind(
+        suite="trixie", network="ifupdown", packages=("ifupdown", "dhcpcd-base", "lvm2"), volume_group="guests",
+        guests=("trixie", "bookworm"), xen="4.20",
+    ),
+}  # fmt: skip
+"""By name: as `scripts/test --hosts` has it."""
+VOLUMES_MIB = 8000
 DISK_MIB, MEMORY_MIB = 10_000, 3072
 ADDRESSES = {"xen1": "10.0.2.15", "g1": "10.0.2.21", "g2": "10.0.2.22"}
 """Of QEMU's own network: the first is what its DHCP gives."""
@@ -42,27 +69,27 @@ GRUB_DISABLE_OS_PROBER=true
 No rootdelay: Debian's initramfs sleeps so long before it looks for a disk at all."""
 
 
-def disk(network: str) -> Path:
-    """Return the folder of the disk whose network is configured by networkd or ifupdown; it is built where need be."""
-    packages = [*PACKAGES, *(["ifupdown", "isc-dhcp-client"] if network == "ifupdown" else [])]
-    said = "\n".join([SUITE, network, *packages, GRUB, (HERE / "customize-disk").read_text()])
+def disk(kind: Kind) -> Path:
+    """Return the folder of its disk, which is built where need be."""
+    packages = [*PACKAGES, *kind.packages]
+    said = "\n".join([kind.suite, kind.network, *packages, GRUB, (HERE / "customize-disk").read_text()])
     finished = cache_root() / "plain" / hashlib.sha256(said.encode()).hexdigest()[:12]
     with locked(finished.parent):
         if not finished.exists():
             part = finished.with_suffix(".part")
             subprocess.run(["rm", "-rf", part], check=True)
-            _build(part, network, packages)
+            _build(part, kind, packages)
             part.rename(finished)
     return finished
 
 
-def _build(part: Path, network: str, packages: list[str]) -> None:
+def _build(part: Path, kind: Kind, packages: list[str]) -> None:
     (part / "rootfs" / "etc" / "default").mkdir(parents=True)
     (part / "rootfs" / "etc" / "default" / "grub").write_text(GRUB)
     for name in ("id", "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", part / name], check=True)
     (part / "size").write_text(str(DISK_MIB))
-    (part / "network").write_text(network)
+    (part / "network").write_text(kind.network)
     carried = [
         *(str(part / name) for name in ("rootfs", "id.pub", "host_key", "size", "network")),
         HERE / "customize-disk",
@@ -76,7 +103,7 @@ def _build(part: Path, network: str, packages: list[str]) -> None:
         [
             "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
             '--setup-hook=mkdir -p "$1/disk/out"', *(f"--customize-hook={hook}" for hook in hooks),
-            "--format=null", SUITE, "-",
+            "--format=null", kind.suite, "-",
         ],
         check=True,
         env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
@@ -84,23 +111,27 @@ def _build(part: Path, network: str, packages: list[str]) -> None:
 
 
 @contextmanager
-def running(made: Path, folder: Path) -> Iterator[Path]:
-    """Boot it from a copy that writes into `folder`; returns the inventory there, once SSH answers."""
+def running(kind: Kind, folder: Path) -> Iterator[Path]:
+    """Boot one from a copy that writes into `folder`; returns the inventory there, once SSH answers."""
+    made = disk(kind)
     ports = {name: free_port() for name in ADDRESSES}
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{port}-{ADDRESSES[name]}:22" for name, port in ports.items())
     overlay = ["-b", made / "disk.qcow2", "-F", "qcow2", folder / "disk.qcow2"]
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *overlay], check=True)
+    volumes = folder / "volumes.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", volumes, f"{VOLUMES_MIB}M"], check=True)
     argv = [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=1024", "-cpu", SVM_CPU, "-smp", "1",
         "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-vga", "std", "-serial", "file:console.log",
         "-qmp", "unix:qmp.sock,server=on,wait=off",
         "-drive", "file=disk.qcow2,if=virtio,format=qcow2,cache=unsafe",
+        "-drive", "file=volumes.qcow2,if=virtio,format=qcow2,cache=unsafe",
         "-device", "virtio-net-pci,netdev=n0,romfile=", "-netdev", f"user,id=n0{forwards}",
     ]  # fmt: skip
     with (folder / "qemu.log").open("w") as log, subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log) as qemu:
         try:
             _wait(ports["xen1"], qemu)
-            yield _inventory(made, folder, ports)
+            yield _inventory(kind, made, folder, ports)
         finally:
             qemu.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -108,7 +139,7 @@ def running(made: Path, folder: Path) -> Iterator[Path]:
             qemu.kill()
 
 
-def _inventory(made: Path, folder: Path, ports: dict[str, int]) -> Path:
+def _inventory(kind: Kind, made: Path, folder: Path, ports: dict[str, int]) -> Path:
     known = folder / "known_hosts"
     known.write_text(f"[127.0.0.1]:{ports['xen1']} {(made / 'host_key.pub').read_text()}")
     guest = {"gateway": "10.0.2.2", "disk_mib": 2200}
@@ -128,15 +159,16 @@ def _inventory(made: Path, folder: Path, ports: dict[str, int]) -> Path:
                     "ansible_port": ports["xen1"], "xen_host_dom0_memory_mib": 1024, "xen_host_dom0_vcpus": 1,
                     "xen_host_bridge": "xenbr0", "xen_host_bridge_change": True, "xen_host_bridge_undo_s": 600,
                     "xen_host_reboot": True, "xen_host_reboot_timeout_s": int(BOOT_S),
+                    "xen_host_volume_group": kind.volume_group,
                 }}},
                 "xen_guests": {"hosts": {
                     name: {"ansible_port": ports[name], "xen_guest_image": {
-                        **guest, "type": kind, "address": f"{ADDRESSES[name]}/24", "extra": words,
+                        **guest, "release": release, "type": domain, "address": f"{ADDRESSES[name]}/24", "extra": words,
                     }}
-                    for name, kind, words in (
+                    for release, (name, domain, words) in zip(kind.guests, (
                         ("g1", "pvh", "mitigations=off nohz=off"),  # as in the lab (harness/lab/inventory.py)
                         ("g2", "pv", "mitigations=off"),
-                    )
+                    ), strict=True)
                 }},
             },
         },

@@ -1,7 +1,7 @@
 """From a plain Debian server to a balanced Xen host and back, by the playbooks alone (`scripts/test --hosts`).
 
-Hours, since every processor here is emulated. With BALLAST_HOSTS set to the inventory of a server that runs already
-(tests/hosts/plain.py), tests can be chosen one by one.
+Hours, since every processor here is emulated. BALLAST_HOST names the server (tests/hosts/plain.py). With BALLAST_HOSTS
+set to the inventory of one that runs already, tests can be chosen one by one.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from pathlib import Path
 import pytest
 
 from harness.records import read_run
+from tests.e2e.conftest import changed
 from tests.hosts import plain
 
 PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TWO = PROJECT / "tests" / "hosts" / "two.yml"
+KIND = plain.KINDS[os.environ.get("BALLAST_HOST", "bookworm")]
 LONGEST_S = 3 * 3600.0
+NETWORK = "sha256sum /etc/network/interfaces 2>/dev/null; ls /etc/systemd/network"
 LOOK = (
-    "dpkg-query --show | sha256sum; ip -br link | cut -c1-30; "
-    "ls -I xen /etc/default/grub.d /etc/systemd/network /var/lib"
+    "dpkg-query --show | sha256sum; ip -br link | cut -c1-30; command -v lvs >/dev/null && lvs; "
+    "sha256sum /etc/network/interfaces 2>/dev/null; ls -I xen /etc/default/grub.d /etc/systemd/network /var/lib"
 )
 """Of /var/lib/xen the packages themselves leave something."""
 BACK = ["-e", "teardown_hosts=true", "-e", "xen_host_remove_disks=true"]
@@ -60,18 +63,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if there := os.environ.get("BALLAST_HOSTS"):
         yield Server(inventory=Path(there))
         return
-    with plain.running(plain.disk("networkd"), tmp_path_factory.mktemp("server")) as inventory:
-        yield Server(inventory=inventory)
+    with plain.running(KIND, tmp_path_factory.mktemp("server")) as inventory:
+        server = Server(inventory=inventory)
+        if KIND.volume_group:
+            server.ask(f"vgcreate -q {KIND.volume_group} /dev/vdb")
+        yield server
 
 
 def joined(printed: str) -> str:
     """What Ansible printed, without the breaks that it makes in long lines."""
     return re.sub(r"\n {4,}", " ", printed)
-
-
-def changed(printed: str) -> dict[str, int]:
-    """How much of each machine a playbook changed."""
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", printed, re.MULTILINE)}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,26 @@ def test_a_preview_changes_nothing(server: Server, before: str) -> None:
     previewed = server.play("provision", "--check")
     assert "ens3 becomes a port of xenbr0" in previewed
     assert server.ask(LOOK) == before
+
+
+CUT_OFF = (
+    "systemd-run --unit=cut-off sh -c 'until ip link show xenbr0; do sleep 1; done; "
+    "while ip link show xenbr0; do ip address flush dev xenbr0; sleep 1; done'"
+)
+"""As long as there is a bridge, it has no address."""
+
+
+def test_a_bridge_over_which_it_does_not_answer_is_taken_back(server: Server) -> None:
+    network = server.ask(f"ip -br link | cut -c1-30; {NETWORK}")
+    server.ask(CUT_OFF)
+    variables = '{"xen_host_bridge_undo_s": 120, "xen_host_reboot": false}'
+    stopped = server.run(
+        BIN / "ansible-playbook", "playbooks/provision.yml", "-e", f"experiment={TWO}", "-e", variables
+    )
+    assert stopped.returncode != 0
+    assert "did not answer over xenbr0, and all was taken back" in joined(stopped.stdout), stopped.stdout[-4000:]
+    assert server.ask(f"ip -br link | cut -c1-30; {NETWORK}") == network
+    assert server.ask("systemctl is-active cut-off || true").strip() in ("inactive", "failed")
 
 
 def test_without_leave_it_is_not_booted(server: Server) -> None:
@@ -109,7 +130,7 @@ def test_it_boots_xen_has_guests_and_an_experiment_runs_on_them(server: Server, 
 def test_the_doctor_finds_nothing_wrong_with_it(server: Server) -> None:
     examined = server.run(BIN / "ballast", "doctor", "--no-lab", "--experiment", TWO)
     assert examined.returncode == 0, examined.stdout + examined.stderr
-    assert "xen1: Xen 4.17" in examined.stdout
+    assert f"xen1: Xen {KIND.xen}" in examined.stdout
 
 
 def test_a_second_time_nothing_changes(server: Server) -> None:
