@@ -86,6 +86,8 @@ class Load:
 
 
 Numbers = Mapping[str, Any]
+COMMON = ("unhindered", "claim_mib")
+"""Keys that every model may have."""
 PACED_TOUCH_S = 2e-5
 """Of a touch at random, by an interpreted program."""
 PASS_TOUCH_S = 1.3e-6
@@ -104,10 +106,11 @@ def load_of(model: Numbers, seed: str) -> Load:
     if kind not in MODELS:
         raise ModelError(f"simulator.model is {kind or 'missing'}; known: {', '.join(sorted(MODELS))}")
     build, keys = MODELS[kind]
-    if unknown := sorted(set(said) - {*keys, "unhindered"}):
+    if unknown := sorted(set(said) - {*keys, *COMMON}):
         raise ModelError(f"simulator.{unknown[0]}: {kind} has no such key; it has: {', '.join(keys)}")
     load = build({key: said.get(key, default) for key, default in keys.items()}, seed)
-    return replace(load, unhindered=said.get("unhindered", load.unhindered))
+    claim_kib = load.claim_kib + said.get("claim_mib", 0.0) * MIB
+    return replace(load, unhindered=said.get("unhindered", load.unhindered), claim_kib=claim_kib)
 
 
 def _idle(said: Numbers, _: str) -> Load:
