@@ -23,12 +23,16 @@ class Health:
     debt_kib: float = math.nan
     """What it had before it was lent something in an earlier silence; NaN: that is paid back."""
 
+    @property
+    def owed_kib(self) -> float:
+        """What another governor is to take for its debt: what it had before it was lent something; NaN: nothing."""
+        return self.silent_at_kib if self.lent and math.isnan(self.debt_kib) else self.debt_kib
+
     def speaks(self, stall: float, traffic_kib_s: float) -> None:
         """Take in a fresh sample; NaN where the guest does not say. What it was lent it owes from now on."""
         self.in_trouble = stall > max(self.stall, STALLING) or traffic_kib_s >= SWAPPING_KIB_S
         self.stall = 0.0 if math.isnan(stall) else stall
-        if self.lent and math.isnan(self.debt_kib):
-            self.debt_kib = self.silent_at_kib
+        self.debt_kib = self.owed_kib
         self.silent_at_kib, self.lent = math.nan, False
 
     def emergency_kib(self, current_kib: float, traffic_kib_s: float, share: float) -> float:

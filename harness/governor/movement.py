@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 NOTICEABLE_KIB = 256.0
 """Less than this is no movement: page tables and caches of the hypervisor come and go in such amounts."""
@@ -37,6 +37,8 @@ class Trust(TypedDict):
     """Of its balloon; None: not seen yet."""
     rest_s: float
     """How much longer it is left alone."""
+    debt_kib: NotRequired[float]
+    """What it had before it was lent something in an emergency, where it has not paid that back (`Health`)."""
 
 
 @dataclass(slots=True)

@@ -49,7 +49,8 @@ class Plan:
 class Governor:
     """Turns allocations into plans from what Xen says now; remembers only how guests follow and how they last were.
 
-    `trust` is what another governor knew of how guests follow their targets (`Governor.trust`); a trial has none.
+    `trust` is what another governor knew of how guests follow their targets, and of what they owe (`Governor.trust`); a
+    trial has none.
     """
 
     def __init__(self, limits: Limits | None = None, trust: Mapping[str, Trust] | None = None) -> None:
@@ -60,13 +61,18 @@ class Governor:
     def reset(self) -> None:
         """Forget all guests but for the trust that was given, at the start of a trial."""
         self._movements: dict[str, Movement] = {}
-        self._healths: dict[str, Health] = {}
+        self._healths = {
+            name: Health(debt_kib=trust["debt_kib"]) for name, trust in self._trusted.items() if "debt_kib" in trust
+        }
         self._sight = Sight()
         self._judged: tuple[HostView | None, list[str | None]] = (None, [])
 
     def trust(self) -> dict[str, Trust]:
         """What is known of how each guest follows its targets, as plain data for the next governor."""
         known = self._trusted | {name: movement.trust(self._sight.now_s) for name, movement in self._movements.items()}
+        for name in self._movements.keys() & self._healths.keys():
+            if not math.isnan(owed_kib := self._healths[name].owed_kib):
+                known[name]["debt_kib"] = owed_kib
         return {name: trust for name, trust in known.items() if any(trust.values())}
 
     def fresh(self, view: HostView) -> HostView:

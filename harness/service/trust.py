@@ -29,6 +29,12 @@ class _Guest(BaseModel):
     strikes: int = Field(ge=0, le=10**6)
     speed_kib_s: float | None = Field(gt=0, le=LARGEST)
     rest_s: float = Field(ge=0, le=LONGEST_REST_S)
+    debt_kib: float | None = Field(default=None, ge=0, le=LARGEST)
+
+    def trust(self, age_s: float) -> Trust:
+        """As the governor has it."""
+        known = Trust(strikes=self.strikes, speed_kib_s=self.speed_kib_s, rest_s=max(0.0, self.rest_s - age_s))
+        return known if self.debt_kib is None else {**known, "debt_kib": self.debt_kib}
 
 
 class _Kept(BaseModel):
@@ -42,10 +48,10 @@ class _Kept(BaseModel):
 
 @dataclass(slots=True)
 class TrustFile:
-    """One file; it is written when a guest did not follow, when one is trusted again, and at the end."""
+    """One file; it is written when a guest did not follow or was lent something, when that is over, and at the end."""
 
     path: Path
-    _strikes: dict[str, int] = field(default_factory=dict)
+    _written: dict[str, tuple[int, float | None]] = field(default_factory=dict)
 
     def read(self, now: datetime | None = None) -> tuple[dict[str, Trust], str]:
         """What was kept, and why it is nothing where there was something; a rest goes on while nobody was there."""
@@ -68,21 +74,19 @@ class TrustFile:
             return {}, self._ignored(
                 f"it is of {kept.utc:%Y-%m-%d %H:%M} UTC, not of the last {OLDEST_S / 3600:.0f} hours"
             )
-        return {
-            name: Trust(strikes=it.strikes, speed_kib_s=it.speed_kib_s, rest_s=max(0.0, it.rest_s - age_s))
-            for name, it in kept.guests.items()
-        }, ""
+        return {name: it.trust(age_s) for name, it in kept.guests.items()}, ""
 
     def keep(self, trust: Mapping[str, Trust], *, at_once: bool = False) -> None:
-        """Write it if the strikes are others than those that were written last, or at once.
+        """Write it if strikes or debts are others than those that were written last, or at once.
 
         Raises:
             OSError: it cannot be written.
 
         """
-        strikes = {name: it["strikes"] for name, it in trust.items() if it["strikes"]}
-        if at_once or strikes != self._strikes:
-            self._strikes = strikes
+        news = {name: (it["strikes"], it.get("debt_kib")) for name, it in trust.items()}
+        news = {name: each for name, each in news.items() if any(each)}
+        if at_once or news != self._written:
+            self._written = news
             said = {"utc": datetime.now(UTC).isoformat(timespec="milliseconds"), "guests": trust}
             write_whole(self.path, json.dumps(said, allow_nan=False))
 

@@ -101,6 +101,17 @@ def test_a_guest_that_is_to_have_still_more_is_helped_again_and_never_far_beyond
     assert 500 <= max(crowd.first_mib) <= 550
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+def test_restarts_of_the_arbiter_forgive_no_debt(remembers: bool) -> None:
+    """Every 45 s, here; `remembers`: by the trust that outlives it, without which it would have a step each time."""
+    crowd = Crowd()
+    for _ in range(20):
+        crowd.run(45, lambda crowd: [size / MIB for size in crowd.sizes_kib])
+        known = crowd.governor.trust() if remembers else None
+        crowd.governor = Governor(crowd.governor.limits, known)
+    assert (max(crowd.first_mib) <= 350 * 1.1) == remembers
+
+
 @pytest.mark.parametrize("needs_mib", [100, 340, 350])
 def test_an_emergency_takes_nothing_from_others_that_they_need(needs_mib: float) -> None:
     crowd = Crowd(needs_kib=needs_mib * MIB).run(60, lambda _: [350] * 4)

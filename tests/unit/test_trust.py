@@ -24,6 +24,16 @@ def test_what_was_kept_is_read_back_and_the_rest_has_gone_on(tmp_path: Path) -> 
     assert TrustFile(tmp_path / "trust.json").read(datetime.now(UTC) + timedelta(hours=1))[0]["g1"]["rest_s"] == 0
 
 
+def test_what_a_guest_owes_is_kept_when_it_comes_to_owe_it_and_when_it_has_paid(tmp_path: Path) -> None:
+    file = TrustFile(tmp_path / "trust.json")
+    free: dict[str, Trust] = {"g1": {"strikes": 0, "speed_kib_s": 7.0, "rest_s": 0.0}}
+    owing: dict[str, Trust] = {"g1": {**free["g1"], "debt_kib": 358400.0}}
+    for trust in (owing, free):
+        file.path.unlink(missing_ok=True)
+        file.keep(trust)
+        assert TrustFile(file.path).read() == (trust, "")
+
+
 def test_the_first_start_has_nothing_to_say() -> None:
     assert TrustFile(Path("/nowhere/trust.json")).read() == ({}, "")
 
