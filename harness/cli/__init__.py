@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from typing import Annotated
+
 import typer
 
 from harness.cli import ask, lab, live, replay, run, show, simulate, trials
 from harness.cli.ending import USER_ERRORS, Exit, told
+from harness.experiment.manifest import PROJECT, source
 
 __all__ = ["USER_ERRORS", "app", "main"]
 
@@ -18,6 +22,25 @@ app = typer.Typer(
 for part in (run, live, ask, show, simulate, replay, trials):
     app.add_typer(part.app)
 app.add_typer(lab.app, name="lab")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+        git = source()
+        commit = f" ({git['commit'][:12]}{', changed since' if git['dirty'] else ''})" if git["commit"] else ""
+        typer.echo(f"ballast {project['version']}{commit}")
+        raise typer.Exit
+
+
+@app.callback()
+def ballast(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say which version and commit it is.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Take what belongs to no command."""
 
 
 def main() -> int:

@@ -57,6 +57,12 @@ def ballast(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 VIEW = json.dumps(view_json({**GUEST, "name": "g1", "age_s": 0.1}, {**GUEST, "name": "g2", "current_kib": 524288}))
 
 
+def test_it_says_which_version_and_commit_it_is(ballast: Ballast) -> None:
+    said = ballast("--version")
+    assert (said.code, said.err) == (0, "")
+    assert re.fullmatch(r"ballast \d+\.\d+\.\d+( \([0-9a-f]{12}(, changed since)?\))?\n", said.out)
+
+
 def test_help_names_every_command_and_none_needs_a_machine_for_it(ballast: Ballast) -> None:
     said = ballast("--help")
     for command in (
