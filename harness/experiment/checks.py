@@ -169,8 +169,9 @@ def sweep_faults(sweep: Sweep | None, guests: Sequence[str]) -> Iterator[Problem
     for index, level in enumerate(sweep.levels):
         if level.at in places[:index]:
             yield (*at, index, "at"), f"{level.at:g} is the place of levels[{places.index(level.at)}] too; give another"
-        if level.lab is not None and "processor_mips" in level.lab.model_fields_set:
-            yield (*at, index, "lab", "processor_mips"), "one lab has one processor; say it for the whole experiment"
+        for key in ("debian", "processor_mips"):
+            if level.lab is not None and key in level.lab.model_fields_set:
+                yield (*at, index, "lab", key), "one lab has one of these; say it for the whole experiment"
         for name in level.guests:
             if name not in guests:
                 yield (*at, index, "guests", name), f"there is no guest {name}; {instead(name, guests)}"

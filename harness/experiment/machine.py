@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from harness.experiment.document import Model
 
+Debian = Literal["bookworm", "trixie"]
 QUICKEST_MIPS = 1000
 """The emulated processor's clock goes on by 1, 2, 4 … ns an instruction, and by one at least (QEMU's icount)."""
 SLOWEST_SHIFT = 7
@@ -46,6 +47,8 @@ class Disk(Model):
 class LabTerms(Model):
     """What the experiment's lab is like; a host of one's own is as it is."""
 
+    debian: Debian = "bookworm"
+    """The release that its machines run: 12 (Xen 4.17, Linux 6.1) or 13 (Xen 4.20, Linux 6.12)."""
     processor_mips: Annotated[float, AfterValidator(_possible)] = 250.0
     """Million instructions a second of the emulated processor, of which every guest has the same fixed part."""
     swap: Disk = Disk()

@@ -9,11 +9,12 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.experiment.machine import Debian
 from harness.experiment.needs import Preparation
 from harness.lab import idle, kernel
 
@@ -22,11 +23,12 @@ FILES = PROJECT / "roles" / "lab" / "files"
 SOURCES = PROJECT / "workloads"
 
 PACKAGES = (
-    "linux-image-amd64", "xen-hypervisor-4.17-amd64", "xen-utils-4.17", "xenstore-utils",
-    "openssh-server", "python3", "python3-apt", "dmsetup", "busybox-static", "iproute2", "kmod", "procps",
-    "sudo",
+    "linux-image-amd64", "xenstore-utils", "openssh-server", "python3", "python3-apt", "dmsetup", "busybox-static",
+    "iproute2", "kmod", "procps", "sudo",
 )  # fmt: skip
 """What every machine of the lab has; workloads add theirs."""
+XEN: Mapping[Debian, str] = {"bookworm": "4.17", "trixie": "4.20"}
+"""The version of Xen that a release has, by which its packages are called."""
 
 LEAN = ("doc", "man", "locale", "info")
 """Parts of /usr/share that no machine of the lab reads."""
@@ -42,8 +44,9 @@ class LabError(RuntimeError):
 class ImageSpec:
     """What goes into an image."""
 
-    suite: str = "bookworm"
+    suite: Debian = "bookworm"
     packages: tuple[str, ...] = PACKAGES
+    """Beside Xen."""
     size_mib: int = 3072
     preparations: tuple[Preparation, ...] = ()
     """Of workloads. Done here, at this machine's own speed, they need not be done in every guest under emulation."""
@@ -130,7 +133,8 @@ def _build(spec: ImageSpec, out: Path, say: Callable[[str], None]) -> None:
     (out / "prepare").write_text("\n".join(_prepared(spec)))
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEAN]
     hooks = [f"--customize-hook={hook}" for hook in _hooks(out)]
-    packages = f"--include={','.join(spec.packages)}"
+    xen = (f"xen-hypervisor-{XEN[spec.suite]}-amd64", f"xen-utils-{XEN[spec.suite]}")
+    packages = f"--include={','.join((*xen, *spec.packages))}"
     options = ["--variant=minbase", packages, *excludes, f"--setup-hook={MANUALS}", *hooks, "--format=null"]
     command = ["mmdebstrap", *options, spec.suite, "-"]
     environment = os.environ | {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,14 +22,20 @@ def _gunzip(payload: bytes) -> bytes:
     return gzip.decompress(payload[:-4])
 
 
-DECOMPRESSORS: Mapping[bytes, Callable[[bytes], bytes]] = {b"\xfd7zXZ\x00": _unxz, b"\x1f\x8b": _gunzip}
+def _unzstd(payload: bytes) -> bytes:
+    return subprocess.run(["zstd", "-dc"], input=payload[:-4], stdout=subprocess.PIPE, check=True).stdout
+
+
+DECOMPRESSORS: Mapping[bytes, Callable[[bytes], bytes]] = {
+    b"\xfd7zXZ\x00": _unxz, b"\x1f\x8b": _gunzip, b"\x28\xb5\x2f\xfd": _unzstd,
+}  # fmt: skip
 
 
 def vmlinux(bzimage: bytes) -> bytes:
     """Return the ELF image inside `bzimage`.
 
     Raises:
-        ValueError: it is no bzImage, or its compression is neither xz nor gzip.
+        ValueError: it is no bzImage, or its compression is none of xz, gzip and zstd.
 
     """
     if bzimage[MAGIC_AT : MAGIC_AT + 4] != b"HdrS":
@@ -39,7 +46,7 @@ def vmlinux(bzimage: bytes) -> bytes:
     for magic, decompress in DECOMPRESSORS.items():
         if payload.startswith(magic):
             return decompress(payload)
-    raise ValueError(f"kernel payload starts with {payload[:6].hex()}: only xz and gzip are understood")
+    raise ValueError(f"kernel payload starts with {payload[:6].hex()}: only xz, gzip and zstd are understood")
 
 
 if __name__ == "__main__":

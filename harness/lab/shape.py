@@ -155,6 +155,7 @@ def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "
     """
     needed = needs(experiment, library).values()
     image = ImageSpec(
+        suite=experiment.lab.debian,
         packages=tuple(sorted({*PACKAGES, *(package for need in needed for package in need.packages)})),
         size_mib=SYSTEM_MIB + STEP_MIB * math.ceil(disk_mib(experiment, library) / STEP_MIB),
         preparations=tuple(dict.fromkeys(each for need in needed for each in need.preparations)),

@@ -8,16 +8,17 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from harness.experiment.document import ConfigError
 from harness.experiment.files import load_experiment
-from harness.experiment.machine import Disk, LabTerms, shift
+from harness.experiment.machine import Debian, Disk, LabTerms, shift
 from harness.experiment.needs import library_of
 from harness.lab import disks, idle, qemu, shape
 from harness.lab.held import Held
-from harness.lab.image import LabError
+from harness.lab.image import XEN, LabError
 
 QUICK = load_experiment("quick")
 
@@ -70,6 +71,15 @@ def test_time_is_instructions_on_one_processor_that_can_be_stopped_unless_the_la
     assert of("real").shift is None
     assert "-icount" not in qemu.Accelerator(name="tcg", why="").arguments
     assert of().key() != of("real").key() != of(processor_mips=500.0).key()
+
+
+def test_its_machines_run_the_release_that_is_wanted_with_its_xen() -> None:
+    assert of().image.suite == "bookworm"
+    assert of(debian="trixie").image.suite == "trixie"
+    assert of().image.key() != of(debian="trixie").image.key()
+    assert {*XEN} == {*get_args(Debian)}
+    with pytest.raises(ValueError, match="'bookworm' or 'trixie'"):
+        LabTerms.model_validate({"debian": "sid"})
 
 
 def test_each_guest_has_the_same_part_of_the_processor_and_dom0_one_too() -> None:
@@ -127,7 +137,7 @@ sweep:
 
 def test_a_level_cannot_have_a_processor_of_its_own(tmp_path: Path) -> None:
     more = "sweep:\n  name: speed\n  levels: [{at: 1, lab: {processor_mips: 500}}]\n"
-    with pytest.raises(ConfigError, match=r"sweep.levels\[0\].lab.processor_mips: one lab has one processor"):
+    with pytest.raises(ConfigError, match=r"sweep.levels\[0\].lab.processor_mips: one lab has one of these"):
         load_experiment(written(tmp_path, more))
 
 
