@@ -101,3 +101,11 @@ def test_what_packages_were_brought_is_remembered_a_line_each_and_added_to(tmp_p
     assert (state / "packages").read_text() == "libyajl2\nxen-a\nxen-b\n"
     assert (state / "auto").read_text() == "iproute2\n"
     assert sorted(path.name for path in state.iterdir()) == ["auto", "packages"]
+
+
+def test_parts_of_the_provisioning_can_be_had_by_the_tags_that_the_page_names() -> None:
+    plays = yaml.safe_load((PROJECT / "playbooks" / "provision.yml").read_text())
+    tags = {tag for play in plays for part in (play, *play.get("roles", [])) for tag in part.get("tags", [])}
+    page = (PROJECT / "docs" / "hosts.md").read_text()
+    assert tags - {"always"} == {"host", "guests", "workloads", "processors"}
+    assert all(f"`{tag}`" in page for tag in tags - {"always"})
