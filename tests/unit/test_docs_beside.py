@@ -110,7 +110,7 @@ def test_every_policy_that_anybody_can_run_is_in_the_chapter() -> None:
 def test_what_the_chapter_says_in_words_of_the_mixes_holds_of_them(mixes: pd.DataFrame, by_mix: pd.DataFrame) -> None:
     static = by_mix.loc["static"]
     assert (by_mix.loc["self-balloon"] < static).mean() > 0.5
-    assert (by_mix.loc[["self-balloon", "two-state"], "cache"] < static["cache"]).all()
+    assert by_mix.loc["two-state", "cache"] < static["cache"] < by_mix.loc["self-balloon", "cache"]
     assert by_mix.loc["ghost"].tolist() == pytest.approx(static.tolist(), rel=0.001), "in a full host it moves nothing"
     best = {beside.short(str(mix)): best_other(rows)[0] for mix, rows in mixes.groupby("mix")}
     assert (best["night"], best["shares"]) == ("miss-ratio", "miss-ratio")
