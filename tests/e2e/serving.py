@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,13 +39,16 @@ class Service:
             return {}
         return {guest["name"]: guest["current_kib"] / 1024 for guest in shown["guests"] if guest["balanced"]}
 
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has written so far: ticks, and what happened."""
+        return [json.loads(line) for line in (self.folder / "lines.jsonl").read_text().splitlines()]
+
     def events(self) -> list[str]:
-        lines = (json.loads(line) for line in (self.folder / "lines.jsonl").read_text().splitlines())
-        return [f"{line['event']} {line['guest']} {line['detail']}" for line in lines if "event" in line]
+        return [f"{line['event']} {line['guest']} {line['detail']}" for line in self.lines() if "event" in line]
 
 
-def wanted(lived: Lived, **others: object) -> dict[str, object]:
-    """What a service's file says that balances both guests of the smoke experiment by `equal`."""
+def wanted(lived: Lived, **others: object) -> dict[str, Any]:
+    """What a service's file says that balances the guests of the lab by `equal`."""
     dom0 = lived.site.dom0
     return {
         "login": {"key_file": str(dom0.key_file), "known_hosts": str(dom0.known_hosts)},
@@ -57,16 +61,17 @@ def wanted(lived: Lived, **others: object) -> dict[str, object]:
 
 
 @contextmanager
-def serving(lived: Lived, folder: Path) -> Iterator[Service]:
-    """Balance them for as long as it is wanted."""
-    said = wanted(lived, socket=str(folder / "s"), decisions=str(folder / "lines.jsonl"))
+def serving(lived: Lived, folder: Path, **others: object) -> Iterator[Service]:
+    """Balance them for as long as it is wanted; `others`: what its file says besides."""
+    said = wanted(lived, socket=str(folder / "s"), decisions=str(folder / "lines.jsonl"), **others)
     (folder / "service.yml").write_text(yaml.safe_dump(said))
     command = [str(BIN / "ballast"), "balance", "--config", str(folder / "service.yml")]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, text=True, cwd=PROJECT)
     made = Service(process=process, folder=folder)
     try:
-        until(lambda: set(made.balanced()) == {"g1", "g2"}, 120, "the service balances both guests")
+        names = {guest["match"] for guest in said["guests"]}
+        until(lambda: set(made.balanced()) == names, 120, "the service balances all guests")
         yield made
     finally:
         process.send_signal(signal.SIGTERM)

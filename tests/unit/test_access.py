@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -23,17 +24,16 @@ ASKED = shlex.join(["exec", "python3", "-I", "-c", START, *WORDS])
 SAMPLED = SAMPLER.read_bytes() + b"__END__\n"
 
 
+def host_with(folder: Path, sources: list[tuple[str, str]]) -> Path:
+    """Dom0's gate and an agent, as the role puts them there."""
+    shutil.copy(ROLE / "files" / "gate.py", folder)
+    (folder / "agent.json").write_text(json.dumps([("start", START), *sources]))
+    return folder / "gate.py"
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """Its gate and the agent, as the role puts them there."""
-    agent = tmp_path / "agent"
-    agent.mkdir()
-    shutil.copy(ROLE / "files" / "gate.py", tmp_path)
-    for path in (*SENT, SENT[0].with_name("start.py")):
-        shutil.copy(path, agent)
-    said = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
-    (agent / "names").write_text("\n".join(said["access_agent"]) + "\n")
-    return tmp_path / "gate.py"
+    return host_with(tmp_path, [(path.stem, path.read_text()) for path in SENT])
 
 
 @pytest.fixture
@@ -54,17 +54,16 @@ def started(gate: Path, asked: str, sent: bytes) -> subprocess.CompletedProcess[
 
 def test_the_role_has_all_of_the_agent_in_its_order() -> None:
     said = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
-    assert said["access_agent"] == [path.stem for path in SENT]
+    assert said["access_agent"] == ["start", *(path.stem for path in SENT)]
 
 
-def test_dom0s_gate_starts_the_agent_and_leaves_it_what_follows(host: Path) -> None:
+def test_dom0s_gate_starts_the_agent_and_leaves_it_what_follows(tmp_path: Path) -> None:
     """Here a stand-in for the last part of it, which reads what is left of the input."""
-    echo = b"import os; os.write(1, os.read(0, 100))"
-    (host.parent / "agent" / "resident.py").write_bytes(echo)
-    words = [*WORDS[:-1], f"resident:{len(echo)}"]
-    sent = b"".join(path.read_bytes() for path in SENT[:-1]) + echo
-    asked = shlex.join(["exec", "python3", "-I", "-c", START, *words])
-    assert started(host, asked, sent + b"a request").stdout == b"a request"
+    echo = "import os; os.write(1, os.read(0, 100))"
+    sources = [*((path.stem, path.read_text()) for path in SENT[:-1]), ("resident", echo)]
+    asked = shlex.join(["exec", "python3", "-I", "-c", START, *WORDS[:-1], f"resident:{len(echo)}"])
+    sent = "".join(text for _, text in sources) + "a request"
+    assert started(host_with(tmp_path, sources), asked, sent.encode()).stdout == b"a request"
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ requests has to be that agent, byte for byte.
 """
 
 import io
+import json
 import os
 import shlex
 import sys
 import types
 from pathlib import Path
 
-AGENT = Path(__file__).resolve().parent / "agent"
+AGENT = Path(__file__).resolve().with_name("agent.json")
+"""Names and texts, in the order in which they are sent; first what starts them."""
 REFUSED = (
     "this key may start nothing but the arbiter's agent, as it is installed here. If the arbiter is another version by "
     "now, run playbooks/access.yml of that one"
@@ -29,11 +31,10 @@ def sent(size: int) -> bytes:
 
 def main() -> None:
     """See the top."""
-    names = (AGENT / "names").read_text().split()
-    start, *sources = [(AGENT / f"{name}.py").read_bytes() for name in ("start", *names)]
-    words = [f"{name}:{len(source)}" for name, source in zip(names, sources, strict=True)]
-    asked, agent = os.environ.get("SSH_ORIGINAL_COMMAND", ""), b"".join(sources)
-    if asked != shlex.join(["exec", "python3", "-I", "-c", start.decode(), *words]) or sent(len(agent)) != agent:
+    (_, start), *sources = json.loads(AGENT.read_text())
+    words = [f"{name}:{len(text.encode())}" for name, text in sources]
+    asked, agent = os.environ.get("SSH_ORIGINAL_COMMAND", ""), "".join(text for _, text in sources).encode()
+    if asked != shlex.join(["exec", "python3", "-I", "-c", start, *words]) or sent(len(agent)) != agent:
         sys.exit(REFUSED)
     sys.argv = ["-c", *words]
     sys.stdin = types.SimpleNamespace(buffer=io.BytesIO(agent))
