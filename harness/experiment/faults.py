@@ -68,7 +68,7 @@ FAULTS: Mapping[Kind, Fault] = {
     "rebooting": Fault(begins='xl destroy "$1"', ends='xl create -q "/etc/xen/ballast/$1.cfg"'),
     "stuck": Fault(begins=_MAY_READ, ends=f'{_MAY_READ} "r$id"'),
     "stale": Fault(begins=f"pkill -STOP -f {_SAMPLER}", ends=f"pkill -CONT -f {_SAMPLER}", inside=True),
-    **{kind: _impostor(kind) for kind in ("lying", "babbling", "flooding")},
+    **{kind: _impostor(kind) for kind in ("lying", "claiming", "babbling", "flooding")},
 }
 """What the lab can do to a guest; of the other kinds only the simulator's guests are capable."""
 

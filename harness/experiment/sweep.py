@@ -16,7 +16,7 @@ GuestName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 Kind = Literal[
     "slow", "stuck", "stuck-at-times", "hidden-minimum", "hidden-maximum", "paused", "rebooting", "stale", "lying",
-    "babbling", "flooding",
+    "claiming", "babbling", "flooding",
 ]  # fmt: skip
 Virtualisation = Literal["pv", "pvh"]
 

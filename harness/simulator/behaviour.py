@@ -56,6 +56,6 @@ def manner(behaviour: Behaviour | None, time_s: float) -> Manner:
             return Manner(runs=False, paused=True, tells=False, balloons=False)
         case "rebooting":
             return Manner(runs=False, there=False, tells=False, balloons=False)
-        case "stale" | "babbling" | "flooding":  # whatever it says instead is no sample
+        case "stale" | "claiming" | "babbling" | "flooding":  # what it says instead is not simulated
             return Manner(tells=False)
     return Manner(exaggerates=behaviour.factor)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.experiment.faults import FAULTS
 from harness.experiment.sweep import Behaviour
-from harness.xen.facts import SampleError, parse_sample
+from harness.xen.facts import SampleError, parse_sample, traffic
 
 PROGRAMS = ("xl", "xenstore-chmod", "pkill", "sleep", "mv", "install")
 
@@ -23,10 +24,15 @@ IMPOSTOR_GOES = [
     "mv -f /usr/bin/perl.own /usr/bin/perl",
     "pkill -KILL -f ^(/usr/bin/perl.own /run/impostor.pl|yes$)",
 ]
-TRUE = (
-    "B1 seq=0 mono_ms=5000 Buffers=1000 Cached=9000 Committed_AS=120000 MemAvailable=200000 MemFree=190000 "
-    "MemTotal=300000 SwapFree=8 SwapTotal=10 oom_kill=0"
-)
+
+
+def told(time_s: int) -> str:
+    """What the true sampler says at a time."""
+    return (
+        f"B1 seq={time_s - 5} mono_ms={time_s * 1000} Buffers=1000 Cached=9000 Committed_AS=120000 MemAvailable=200000 "
+        "MemFree=190000 MemTotal=300000 SwapFree=8 SwapTotal=10 oom_kill=0 pswpin=3 pswpout=4 pgmajfault=5 "
+        "psi_some_us=7 psi_full_us=6"
+    )
 
 
 def done_by(kind: str, tmp_path: Path, said: str = "go\n", **times: float) -> list[str]:
@@ -53,17 +59,17 @@ def done_by(kind: str, tmp_path: Path, said: str = "go\n", **times: float) -> li
             ["xl domid db [old]", "xenstore-chmod /local/domain/7/memory/target n0"],
             ["xl domid db [old]", "xenstore-chmod /local/domain/7/memory/target n0 r7"],
         ),
-        *((kind, IMPOSTOR_COMES, IMPOSTOR_GOES) for kind in ("lying", "babbling", "flooding")),
+        *((kind, IMPOSTOR_COMES, IMPOSTOR_GOES) for kind in ("lying", "claiming", "babbling", "flooding")),
     ],
 )
 def test_a_fault_comes_at_its_time_and_ends(kind: str, begins: list[str], ends: list[str], tmp_path: Path) -> None:
     assert done_by(kind, tmp_path, at_s=4, for_s=2.5) == ["sleep 4", *begins, "sleep 2.5", *ends]
 
 
-def said_by(kind: str, tmp_path: Path) -> list[bytes]:
+def said_by(kind: str, tmp_path: Path, true: Sequence[str] = (told(5),)) -> list[bytes]:
     """What the arbiter hears of a guest where an impostor answers to the sampler's name."""
     perl, fault = tmp_path / "perl.own", FAULTS[Behaviour(kind=kind).kind]
-    perl.write_text("#!/bin/sh\ncat >/dev/null\necho '" + TRUE + "'\n")
+    perl.write_text("#!/bin/sh\ncat >/dev/null\ncat <<END\n" + "\n".join(true) + "\nEND\n")
     perl.chmod(0o755)
     script = tmp_path / "impostor.pl"
     script.write_text(fault.text.replace("/usr/bin/perl.own", str(perl)))
@@ -85,6 +91,14 @@ def test_one_who_babbles_says_what_is_no_sample_and_then_that_it_boots_and_kills
         parse_sample(nonsense)
     said = parse_sample(line)
     assert (said.oom_kills, said.mono_s, math.isnan(said.swap_free_kib)) == (1, 0.001, True)
+
+
+def test_one_who_claims_has_lost_all_its_time_and_is_silent_then(tmp_path: Path) -> None:
+    first, second = map(parse_sample, said_by("claiming", tmp_path, [told(seconds) for seconds in range(5, 13)]))
+    assert second.seq - first.seq == 5
+    between = traffic(first, second)
+    assert between.stall_some_s == between.stall_full_s == 5
+    assert between.swap_in_kib == between.swap_out_kib == 2**20
 
 
 def test_one_without_an_end_stays(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_machines_that_can_change_are_asked_every_time(lab: bool, asked: list[st
         (
             "slow",
             True,
-            "guest a is to be slow, and the lab's guests can be babbling, flooding, lying, paused, rebooting",
+            "guest a is to be slow, and the lab's guests can be babbling, claiming, flooding, lying, paused, rebooting",
         ),
     ],
 )
