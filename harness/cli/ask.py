@@ -72,7 +72,9 @@ def room(
         print(f"ballast: {mib(size_kib)} cannot be had now; {mib(answer['could_kib'])} could", file=sys.stderr)
         raise typer.Exit(REFUSED)
     payers, takes_s = answer["payers_kib"], answer["takes_s"]
-    pay = ", ".join(f"{name} {mib(kib)}" for name, kib in payers.items()) or "nobody"
+    pay = "whoever the policy chooses"
+    if payers is not None:
+        pay = ", ".join(f"{name} {mib(kib)}" for name, kib in payers.items()) or "nobody"
     print(f"to pay: {pay}; it takes {'a time not known yet' if takes_s is None else f'about {takes_s:.0f} s'}")
     if dry_run:
         return

@@ -83,21 +83,27 @@ class Desk:
             self._all.popitem(last=False)
         return answer | {"room": room.number}
 
-    def _payers(self, view: HostView, size_kib: float) -> dict[str, float]:
-        """Who would be sent down for it, and by how much in all, as policy and governor see it now."""
+    def _payers(self, view: HostView, size_kib: float) -> dict[str, float] | None:
+        """Who would be sent down for it, and by how much in all, as policy and governor will see it in the next tick.
+
+        In this one they have sent already what they send: of a view as old as the last, nothing follows.
+        """
         policy, governor = copy.deepcopy(self._policy), copy.deepcopy(self._governor)
         governor.limits = replace(governor.limits, take_kib_s=math.inf)
-        tighter = replace(view, promised_kib=or_0(view.promised_kib) + size_kib)
+        promised_kib = or_0(view.promised_kib) + size_kib
+        tighter = replace(view, promised_kib=promised_kib, time_s=view.time_s + governor.limits.period_s)
         try:
             plan = governor.plan(tighter, (policy or Hold()).decide(governor.fresh(tighter)))
         except Exception:  # noqa: BLE001 - a policy that raises ends nothing: who pays is then not known before
-            return {}
+            return None
         down = (step for step in plan.steps if step.target_kib < step.from_kib)
         return {step.guest: float(step.from_kib - step.target_kib) for step in down}
 
-    def _takes_s(self, payers_kib: Mapping[str, float]) -> float | None:
+    def _takes_s(self, payers_kib: Mapping[str, float] | None) -> float | None:
         """How long the slowest of them takes, as far as the speeds of their balloons are known; None: not known."""
         trust, most_kib_s = self._governor.trust(), self._governor.limits.take_kib_s
+        if payers_kib is None:
+            return None
         takes_s = 0.0
         for name, kib in payers_kib.items():
             speed = trust[name]["speed_kib_s"] if name in trust else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def test_a_guest_is_created_in_the_room_that_was_made_for_it_and_of_two_who_ask_
 ) -> None:
     lived.ask("dom0", "xl", "destroy", "g2")
     until(lambda: service.balanced().get("g1", 0) > 440, 120, "g1 has what g2 had")
+    foretold = service.ballast("room", "288MiB", "--dry-run").communicate(timeout=120)[0]
+    assert re.search(r"to pay: g1 [\d.]+ MiB", foretold), foretold
     asking = [service.ballast("room", "288MiB", "--for", "10min") for _ in range(2)]
     answers = [process.communicate(timeout=300)[0] for process in asking]
     granted, refused = sorted(answers, key=lambda text: "cannot be had" in text)

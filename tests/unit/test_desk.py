@@ -33,7 +33,7 @@ class World:
         pool = size.sum() + self.free - 64
         seen = make_view(
             self.size, pool=pool, lo=128, reserve=64, time_s=self.time_s,
-            mem_total_kib=size * MIB, mem_available_kib=(size - 200) * MIB,
+            mem_total_kib=size * MIB, mem_available_kib=(size - 200) * MIB, xen_age_s=0.001,
         )  # fmt: skip
         return self.rooms.see(seen)
 
@@ -108,6 +108,14 @@ def test_a_dry_run_says_who_would_pay_and_moves_nothing(world: World) -> None:
     assert "room" not in answer
     world.tick()
     assert (world.size, world.rooms.kept_kib) == (before[0], 0)
+
+
+def test_where_the_policy_raises_it_does_not_say_that_nobody_would_pay(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(world.policy), "decide", lambda *_: 1 / 0)
+    answer = world.ask(size_kib=400 * MIB, for_s=60, dry_run=True)
+    assert (answer["granted"], answer["payers_kib"], answer["takes_s"]) == (True, None, None)
 
 
 def test_room_given_back_goes_to_the_guests_again(world: World) -> None:
