@@ -103,8 +103,8 @@ class Recording:
 
 
 def recordings(lines: Iterable[Line]) -> Iterator[Recording]:
-    """Yield the trials of a run in their order; each must be replayed before the next is asked for."""
-    for _, trial in groupby(lines, key=lambda line: (line["block"], line["order"])):
+    """Yield what each arbiter saw in the trials of a run; each must be replayed before the next is asked for."""
+    for _, trial in groupby(lines, key=lambda line: (line["block"], line["order"], line.get("host"))):
         yield Recording(trial)
 
 

@@ -221,11 +221,22 @@ def ground(study: Study) -> str:
     else:
         where = phrase("Computed by the {}, not measured on a machine.", phrase(study.backend))
     pool, period = _pool(study), study.experiment("period_s")
+    pace = phrase(", one decision every {} s", period) if period else ""
+    if study.hosts:
+        each = words.semicolon().join(_host(study, host, pool) for host in study.hosts)
+        return phrase("{} {} on {} hosts{}. {}.", where, _guests(study), len(study.hosts), pace, each)
     guests = [f"{guest} ({study.workload(guest)})" for guest in study.guests[:12]]
     more = phrase(" and {} more", len(study.guests) - 12) if len(study.guests) > 12 else ""
     shared = phrase(" sharing {} MiB", pool) if pool else ""
-    pace = phrase(", one decision every {} s", period) if period else ""
     return phrase("{} {}{}{}: {}{}.", where, _guests(study), shared, pace, words.comma().join(guests), more)
+
+
+def _host(study: Study, host: str, pool: str) -> str:
+    """One of several hosts: what its guests share, and which they are."""
+    own = ((study.experiment("hosts") or {}).get(host) or {}).get("pool_mib")
+    guests = words.comma().join(f"{guest} ({study.workload(guest)})" for guest in study.hosts[host][:12])
+    more = phrase(" and {} more", len(study.hosts[host]) - 12) if len(study.hosts[host]) > 12 else ""
+    return phrase("{}, {} MiB: {}{}", host, f"{own:,}" if own else pool, guests, more)
 
 
 def _guests(study: Study) -> str:

@@ -54,9 +54,9 @@ def chart(
                     "text": f"<b>{plain(style.shortened(label, 84 // len(labels)))}</b>", "showarrow": False,
                     "x": (left + right) / 2, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom",
                 })  # fmt: skip
-            rows = trials[label]
+            rows = trials[label][trials[label]["guest"] == guest]
             layout["shapes"] += _states(rows, number)
-            traces += _guest(rows[rows["guest"] == guest], number, first=not number)
+            traces += _guest(rows, number, first=not number)
     return traces, layout, {"displayModeBar": False, "responsive": True}
 
 

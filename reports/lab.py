@@ -48,6 +48,10 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
             yield phrase("{} disk {}", name, said)
     if facts.get("memory_mib") is not None:
         yield phrase("{} MiB of memory", _number(facts["memory_mib"]))
+    hosts = facts.get("hosts")
+    for name, own in hosts.items() if isinstance(hosts, Mapping) else ():
+        if isinstance(own, Mapping) and own.get("memory_mib") is not None:
+            yield phrase("{} MiB of memory ({})", _number(own["memory_mib"]), name)
     if facts.get("accelerator"):
         why = phrase(" ({})", facts["accelerator_why"]) if facts.get("accelerator_why") else ""
         yield phrase("QEMU with {}{}", facts["accelerator"], why)

@@ -134,6 +134,18 @@ class Study:
         """Return a setting of the experiment; None when it has none."""
         return self.runs[0].manifest["experiment"].get(key)
 
+    @property
+    def hosts(self) -> dict[str, tuple[str, ...]]:
+        """Host → its guests, where the experiment spreads them over several; empty where they are on one."""
+        of: dict[str, str] = {}
+        for guest in self.experiment("guests") or ():
+            if guest.get("host"):
+                count = guest.get("count", 1)
+                names = [guest["name"]] if count == 1 else [f"{guest['name']}{at}" for at in range(1, count + 1)]
+                of |= dict.fromkeys(names, guest["host"])
+        there = [guest for guest in self.guests if guest in of]
+        return {host: tuple(guest for guest in there if of[guest] == host) for host in dict.fromkeys(of.values())}
+
     def samples(self, place: str, label: str) -> pd.DataFrame:
         """Return the samples of one trial in their order."""
         frames = [run.samples[(run.samples["label"] == label)] for run in self.runs]

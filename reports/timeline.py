@@ -37,14 +37,21 @@ def timelines(study: Study) -> list[Picture]:
     trials = {label: study.samples(place, label) for label in study.labels}
     first, rest = study.labels[:1], study.labels[1:]
     columns = [first + chunk for chunk in chunks(rest, COLUMNS - 1)] or [first]
-    guests = chunks(study.guests[:MOST_GUESTS], ROWS)
-    pages = [(labels, names) for labels in columns for names in guests]
+    drawn = study.guests[:MOST_GUESTS]
+    hosts = {host: tuple(guest for guest in names if guest in drawn) for host, names in study.hosts.items()}
+    pages = [
+        (labels, names, host)
+        for labels in columns
+        for host, mine in (hosts or {"": drawn}).items()
+        for names in chunks(mine, ROWS)
+    ]
     left_out = len(study.guests) - MOST_GUESTS
     most = phrase(" The first {} guests; {} more are in samples.csv.", MOST_GUESTS, left_out) if left_out > 0 else ""
     run, _, block = place.rpartition("/")
     level = "" if math.isnan(study.level) else phrase(" at {:g} ({})", study.level, study.axis)
     pictures = []
-    for number, (labels, names) in enumerate(pages, start=1):
+    for number, (labels, names, host) in enumerate(pages, start=1):
+        where = phrase(" These are the guests of {}.", host) if host else ""
         part = f"-{number}" if len(pages) > 1 else ""
         pictures.append(
             Picture(
@@ -58,7 +65,7 @@ def timelines(study: Study) -> list[Picture]:
                         block,
                         run,
                         level,
-                        most,
+                        where + most,
                     )
                 ),
                 draw=lambda container, labels=labels, names=names: _draw(  # type: ignore[misc]
@@ -110,7 +117,7 @@ def _draw(
                 axes.set_ylabel(
                     f"{style.shortened(name, 16)}\n{style.shortened(study.workload(name), 16)}\nMiB", fontsize=7.5
                 )
-        _strip(grid[-1, column], rows, looks, end)
+        _strip(grid[-1, column], rows[rows["guest"].isin(names)], looks, end)
         grid[-1, column].set_xlabel(phrase("time in the trial, s"))
     container.legend(handles=_handles(looks), loc="outside upper center", ncols=6, handlelength=1.6, columnspacing=1.2)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from harness.experiment.config import Experiment
 from harness.experiment.document import Document
@@ -53,23 +54,23 @@ def examine_lab(experiment: Experiment, file: Document) -> Iterator[Finding]:
         )
     else:
         yield Finding(what="QEMU, mmdebstrap and the other programs of the lab are there")
-    wanted = _shape(experiment, file)
-    lab = Lab.of(wanted)
-    yield Finding(what=f"memory: the lab takes up to {wanted.taken_mib} MiB")
+    wanted = _shapes(experiment, file)
+    labs = [Lab.of(each) for each in wanted]
+    taken_mib = sum(each.taken_mib for each in wanted)
+    yield Finding(what=f"memory: {'the lab takes' if len(labs) == 1 else 'the labs take'} up to {taken_mib} MiB")
     yield from _disk()
-    other = Lab.running()
-    if other is not None and other.folder != lab.folder:
-        yield Finding(what=f"another lab is up ({other.folder.name})", remedy="end it with: ballast lab down")
-    elif lab.provisioned:
+    if others := [lab.folder.name for lab in Lab.running() if lab.folder not in {each.folder for each in labs}]:
+        yield Finding(what=f"another lab is up ({', '.join(others)})", remedy="end it with: ballast lab down")
+    elif all(lab.provisioned for lab in labs):
         yield Finding(what="a provisioned snapshot of this lab is kept: the first trial starts in seconds")
     else:
         yield Finding(what="this lab is built first: four to six minutes")
 
 
-def _shape(experiment: Experiment, file: Document) -> shape.Shape:
+def _shapes(experiment: Experiment, file: Document) -> list[shape.Shape]:
     key = "guests"
     try:
-        wanted = shape.of(experiment, library_of(experiment))
+        wanted = list(shape.all_of(experiment, library_of(experiment)).values())
         key = "pool_mib"
         require_memory(wanted)
     except LabError as error:
@@ -79,14 +80,13 @@ def _shape(experiment: Experiment, file: Document) -> shape.Shape:
 
 def examine_deep() -> Iterator[Finding]:
     """Let all machines of the lab that is up look at once whether their vector registers hold; some 20 s, all busy."""
-    lab = Lab.running()
-    if lab is None:
+    labs = Lab.running()
+    if not labs:
         yield Finding(what="no lab is up to be checked", remedy="start it with: ballast lab up EXPERIMENT")
-        return
     again = (
         "start the lab anew (ballast lab down, ballast lab up EXPERIMENT); if it stays, its results are worth nothing"
     )
-    for held in deep.vector_registers(lab):
+    for held in chain.from_iterable(map(deep.vector_registers, labs)):
         if held.fault:
             yield Finding(what=f"{held.machine}: the vector registers could not be checked: {held.fault}", remedy=again)
         elif held.corrupt:

@@ -15,7 +15,7 @@ from harness.experiment.files import load_experiment
 from harness.experiment.needs import library_of
 from harness.lab import access, shape
 from harness.lab.image import LabError
-from harness.lab.lab import Lab
+from harness.lab.lab import Lab, require_memory
 from harness.lab.shape import Clock
 from harness.progress import Progress
 from harness.progress.owner import playbook_pid
@@ -29,20 +29,21 @@ ClockOption = Annotated[
 ]
 
 
-def lab_of(experiment_name: str, clock: Clock = "instructions") -> tuple[Lab, shape.Shape]:
-    """The lab that an experiment needs."""
+def labs_of(experiment_name: str, clock: Clock = "instructions") -> list[tuple[Lab, shape.Shape]]:
+    """The labs that an experiment needs: one for each of its hosts."""
     experiment = load_experiment(experiment_name)
-    wanted = shape.of(experiment, library_of(experiment), clock)
-    return Lab.of(wanted), wanted
+    wanted = shape.all_of(experiment, library_of(experiment), clock).values()
+    return [(Lab.of(each), each) for each in wanted]
 
 
-def running() -> Lab:
-    """The lab that is up; raises LabError when none is."""
-    lab = Lab.running()
-    if lab is None:
+def running() -> tuple[Lab, ...]:
+    """The labs that are up; raises LabError when none is."""
+    labs = Lab.running()
+    if not labs:
         raise LabError("no lab is up. Start one with: ballast lab up EXPERIMENT")
-    lab.wake()
-    return lab
+    for lab in labs:
+        lab.wake()
+    return labs
 
 
 @app.command()
@@ -55,26 +56,32 @@ def up(
         typer.Option(help="until its machines answer; else one with a snapshot stands still there until it is used"),
     ] = True,
 ) -> None:
-    """Start the lab, building what is missing; prints its machines as JSON."""
-    lab, wanted = lab_of(experiment, clock)
+    """Start the lab, building what is missing; prints its machines as JSON. Of several hosts each is a lab."""
+    labs = labs_of(experiment, clock)
+    shapes = [wanted for _, wanted in labs]
     progress = Progress()
-    was_up = lab.state() is not None
+    were_up = [lab.state() is not None for lab, _ in labs]
     with progress.alive():
-        state = lab.up(wanted, progress.say, None if keep else playbook_pid(), at_rest=not wait)
-        progress.say(f"lab {lab.folder.name}: {state.memory_mib} MiB, process {state.keeper}")
-        if not lab.provisioned:
-            access.wait({"dom0": state.ports["dom0"]}, progress.say)
-        elif wait:
-            lab.wake()  # it may have been up
-            access.wait(state.ports, progress.say)
+        require_memory(shapes)
+        states = [
+            lab.up(wanted, progress.say, None if keep else playbook_pid(), at_rest=not wait, beside=shapes)
+            for lab, wanted in labs
+        ]
+        for (lab, wanted), state in zip(labs, states, strict=True):
+            progress.say(f"lab {lab.folder.name}: {state.memory_mib} MiB, process {state.keeper}")
+            if not lab.provisioned:
+                access.wait({wanted.host: state.ports[wanted.host]}, progress.say)
+            elif wait:
+                lab.wake()  # it may have been up
+                access.wait(state.ports, progress.say)
     print(
         json.dumps(
             {
-                "started": not was_up,
-                "provisioned": lab.provisioned,
-                "inventory": str(lab.inventory),
-                "machines": access.machines(lab),
-                "accelerator": state.accelerator,
+                "started": not all(were_up),
+                "provisioned": all(lab.provisioned for lab, _ in labs),
+                "inventory": " ".join(str(lab.inventory) for lab, _ in labs),
+                "machines": [machine for lab, _ in labs for machine in access.machines(lab)],
+                "accelerator": states[0].accelerator,
             }
         )
     )
@@ -83,36 +90,43 @@ def up(
 @app.command(name="wait")
 def wait_for_machines() -> None:
     """Wait until dom0 and every guest of the lab answer over SSH."""
-    lab = running()
-    state = lab.state()
+    labs = running()
     progress = Progress()
     with progress.alive():
-        access.wait(state.ports if state else {}, progress.say)
+        for lab in labs:
+            state = lab.state()
+            access.wait(state.ports if state else {}, progress.say)
 
 
 @app.command()
 def seal() -> None:
     """Take the snapshot from which every later start and every trial begins."""
-    running().seal()
+    labs = [lab for lab in running() if not lab.provisioned]
+    if not labs:
+        raise LabError("the lab that is up has its snapshot already")
+    for lab in labs:
+        lab.seal()
 
 
 @app.command()
 def restore() -> None:
     """Put the running lab back to its snapshot."""
-    running().restore()
+    for lab in running():
+        lab.restore()
 
 
 @app.command()
 def status() -> None:
     """Show what is up, and what is kept in the cache."""
-    lab = Lab.running()
-    if lab is None or (state := lab.state()) is None:
+    labs = [(lab, state) for lab in Lab.running() if (state := lab.state()) is not None]
+    if not labs:
         print("no lab is up")
         raise typer.Exit(1)
-    print(f"lab {lab.folder}\n  process {state.keeper}, {state.memory_mib} MiB, {state.accelerator} ({state.why})")
-    print("  provisioned snapshot: " + ("yes" if lab.provisioned else "not yet"))
-    for name, port in state.ports.items():
-        print(f"  {name:10} ssh on 127.0.0.1:{port}    ballast lab ssh {name}")
+    for lab, state in labs:
+        print(f"lab {lab.folder}\n  process {state.keeper}, {state.memory_mib} MiB, {state.accelerator} ({state.why})")
+        print("  provisioned snapshot: " + ("yes" if lab.provisioned else "not yet"))
+        for name, port in state.ports.items():
+            print(f"  {name:10} ssh on 127.0.0.1:{port}    ballast lab ssh {name}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -121,15 +135,20 @@ def ssh(
     command: Annotated[list[str] | None, typer.Argument(help="what to run there; nothing: a shell")] = None,
 ) -> None:
     """Open a shell on a machine of the lab, or run a command there: its words go to the shell there, as with ssh."""
-    argv = access.ssh_command(running(), machine)
+    argv = access.ssh_command(access.with_machine(running(), machine), machine)
     words = command or []
     raise typer.Exit(subprocess.run([*argv, *words[words[:1] == ["--"] :]], check=False).returncode)
 
 
 @app.command()
-def console() -> None:
+def console(
+    host: Annotated[str | None, typer.Argument(help="whose, where several hosts are up")] = None,
+) -> None:
     """Show the console of Xen and dom0 and type on it; Ctrl-] leaves it."""
-    lab = running()
+    of = {name: lab for lab in running() if (state := lab.state()) for name in list(state.ports)[:1]}
+    if host not in of and (host is not None or len(of) > 1):
+        raise LabError(f"which console? Those that are up: {', '.join(of)}")
+    lab = of[host] if host else next(iter(of.values()))
     print((lab.folder / "console.log").read_text(errors="replace")[-4000:])
     with access.console(lab.folder) as connection:
         while True:
@@ -149,8 +168,10 @@ def console() -> None:
 @app.command()
 def down() -> None:
     """End the lab; its image and snapshot stay. Exit 1 when none was up."""
-    lab = Lab.running()
-    if lab is None or not lab.down():
+    labs = Lab.running()
+    for lab in labs:
+        lab.down()
+    if not labs:
         raise typer.Exit(1)
 
 
@@ -160,5 +181,5 @@ def forget(
     clock: ClockOption = "instructions",
 ) -> None:
     """Remove an experiment's lab (disks and snapshot), so that the next start makes it anew; the image stays."""
-    lab, _ = lab_of(experiment, clock)
-    lab.forget()
+    for lab, _ in labs_of(experiment, clock):
+        lab.forget()

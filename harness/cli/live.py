@@ -48,6 +48,9 @@ def balance(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="only say whether --config can be used")] = False,
     inventory: InventoryOption = None,
+    on: Annotated[
+        str | None, typer.Option("--host", help="of an experiment on several hosts, the one whose guests are balanced")
+    ] = None,
     settings: SetOption = None,
     shadow: Annotated[
         list[str] | None, typer.Option(help="a policy that decides beside it without acting; repeatable")
@@ -86,7 +89,7 @@ def balance(
         return
     if experiment is None or policy is None:
         raise typer.BadParameter("give EXPERIMENT and --policy, or the service's own file with --config")
-    wanted = load_experiment(experiment).at()
+    wanted = _part(load_experiment(experiment).at(), on)
     chosen = policies.make(policy, parameters(settings))
     shadows = {name: policies.make(name) for name in shadow or ()}
     instead = None if fallback == Hold.name else policies.make(fallback)
@@ -128,8 +131,13 @@ def balance(
 def restore(experiment: ExperimentArgument, inventory: InventoryOption = None, machines: MachinesOption = None) -> None:
     """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
     wanted = load_experiment(experiment).at()
-    where = located(wanted, inventory, machines) or _site(wanted, inventory)
-    far = arbiter.restore(wanted, where, Reporter(tell))
+    where = located(wanted, inventory, machines) or site.all_from_inventory(_lab_inventories(), wanted)
+    parts = wanted.parts()
+    far = {
+        name: mib
+        for host, one in where.items()
+        for name, mib in arbiter.restore(parts[host], one, Reporter(tell)).items()
+    }
     for guest in wanted.guests:
         if guest.name in far:
             say(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}")
@@ -153,12 +161,25 @@ def status(line: Mapping[str, Any], tick: Tick, *, dry_run: bool) -> str:
 
 
 def _site(experiment: Experiment, inventories: Sequence[Path] | None) -> site.Site:
-    if inventories:
-        return site.from_inventory(inventories, experiment)
-    lab = Lab.running()
-    if lab is None:
+    return site.from_inventory(inventories or _lab_inventories(), experiment)
+
+
+def _lab_inventories() -> list[Path]:
+    labs = Lab.running()
+    if not labs:
         raise ConfigError("no lab is up; give the hosts with --inventory, or start the lab: ballast lab up EXPERIMENT")
-    return site.from_inventory([lab.inventory], experiment)
+    return [lab.inventory for lab in labs]
+
+
+def _part(experiment: Experiment, host: str | None) -> Experiment:
+    """What of an experiment is on this host; all of it where it names none."""
+    parts = experiment.parts()
+    if host is None and len(parts) == 1:
+        return next(iter(parts.values()))
+    if host not in parts:
+        has = f"{experiment.name} is on {', '.join(parts)}" if any(parts) else f"{experiment.name} names no host"
+        raise ConfigError(f"--host {host or 'is missing'}: {has}; each host has an arbiter of its own")
+    return parts[host]
 
 
 def _journal(stack: ExitStack, out: Path | None) -> Callable[[str], None]:

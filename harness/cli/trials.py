@@ -53,10 +53,11 @@ def examine(
     guests = len(wanted.envelope().guests)
     print(f"experiment {wanted.name}: {guests} guests, {len(wanted.policies)} policies, in order")
     wrong = 0
-    where = located(wanted.envelope(), inventory, machines)
+    where = located(wanted, inventory, machines)
+    parts = wanted.parts()
     found = [
         doctor.examine_lab(wanted, Document(find(experiment))) if lab and where is None else (),
-        hosts.examine(wanted.envelope(), where, enter=bool(inventory)) if where is not None else (),
+        *(hosts.examine(parts[host].envelope(), one, enter=bool(inventory)) for host, one in (where or {}).items()),
         doctor.examine_deep() if deep else (),
     ]
     for finding in chain.from_iterable(found):
@@ -82,7 +83,7 @@ def trials(
     try:
         with stopped_by_signals():
             stop_with_playbook()
-            where = located(wanted.envelope(), inventory, machines)
+            where = located(wanted, inventory, machines)
             if where is None:
                 raise typer.BadParameter("give the inventory: --inventory FILE")
             done = runner.run(wanted, where, out, Progress())
@@ -149,16 +150,16 @@ def needs(experiment: Annotated[str, typer.Argument(help="name or path of the ex
 
 def located(
     experiment: Experiment, inventories: Sequence[Path] | None, machines: typer.FileText | None
-) -> site.Site | None:
-    """Find the experiment's machines; None where nobody says where to look.
+) -> site.Sites | None:
+    """Find the machines of an experiment at all of its levels; None where nobody says where to look.
 
     Raises:
         ConfigError: they are not there, or cannot be entered.
 
     """
     if machines is not None:
-        return site.site(told(machines.read()), experiment, "the inventory")
-    return site.from_inventory(inventories, experiment) if inventories else None
+        return site.sites(told(machines.read()), experiment.envelope(), "the inventory")
+    return site.all_from_inventory(inventories, experiment.envelope()) if inventories else None
 
 
 def stop_with_playbook() -> None:

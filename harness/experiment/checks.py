@@ -39,13 +39,39 @@ def faults(experiment: Experiment) -> Iterator[Problem]:
         yield ("baseline",), f"no policy has the label {experiment.baseline}; {instead(experiment.baseline, labels)}"
     yield from _repeated("shadows", "label", [choice.label for choice in experiment.shadows])
     yield from _repeated("signals", "name", [signal.name for signal in experiment.signals])
-    for what in ("min_mib", "initial_mib"):
-        total = sum(getattr(guest, what) * guest.count for guest in experiment.guests)
-        if total > experiment.pool_mib:
-            said = f"is {experiment.pool_mib}, and the guests' {what} add up to {total}; raise it or lower theirs"
-            yield ("pool_mib",), said
+    for host, part in experiment.parts().items():
+        for what in ("min_mib", "initial_mib"):
+            total = sum(getattr(guest, what) * guest.count for guest in part.guests)
+            if total > part.pool_mib:
+                on = f" on {host}" if host else ""
+                said = f"is {part.pool_mib}, and the guests' {what}{on} add up to {total}; raise it or lower theirs"
+                yield (("hosts", host) if host in experiment.hosts else ("pool_mib",)), said
     if experiment.period_s > experiment.duration_s:
         yield ("period_s",), f"is {experiment.period_s:g}, longer than duration_s {experiment.duration_s:g}; lower it"
+
+
+def host_faults(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with the hosts over which the guests are spread."""
+    named = {guest.host for guest in experiment.guests if guest.host is not None}
+    members = {member.name for guest in experiment.guests for member in guest.members()}
+    for index, guest in enumerate(experiment.guests):
+        if named and guest.host is None:
+            said = f"is missing, and other guests are on {', '.join(sorted(named))}; say it of each guest, or of none"
+            yield ("guests", index, "host"), said
+        elif guest.host is not None and (guest.host in members or guest.host in RESERVED - {"dom0"}):
+            said = f"{guest.host} is the name of a guest, or means something else to Ansible; call the host otherwise"
+            yield ("guests", index, "host"), said
+    for host in experiment.hosts:
+        if host not in named:
+            yield ("hosts", host), f"no guest is on {host}; {instead(host, sorted(named))}"
+    if len(named) > 1 and experiment.figures:
+        said = "are of what one host's arbiter did; remove them, or write an experiment for each host"
+        yield ("figures",), said
+    for index, level in enumerate(experiment.sweep.levels if experiment.sweep else ()):
+        for key in ("pool_mib", "reserve_mib"):
+            if experiment.hosts and getattr(level, key) is not None:
+                said = "is that of every host, and `hosts` gives one its own; vary something else, or remove that"
+                yield ("sweep", "levels", index, key), said
 
 
 def repeat_faults(experiment: Experiment) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from harness import policies
 from harness.experiment.document import Model
 from harness.experiment.machine import LabTerms
 from harness.experiment.signals import Signal
-from harness.experiment.sweep import Guest, GuestName, MiB, Sweep
+from harness.experiment.sweep import Guest, GuestName, HostName, MiB, Sweep
 from harness.experiment.workloads import Listed, Name, Value, argument
 from harness.statistics import ENOUGH
 
@@ -54,6 +54,13 @@ class Until(Model):
     """Each must reach at most so far from its middle: √(high / low) - 1."""
     at_most: Annotated[int, Field(ge=ENOUGH, le=10_000)]
     """Repetitions, narrow or not; with fewer than six there is no interval at all."""
+
+
+class HostTerms(Model):
+    """What is other about one of several hosts; what is left out is the experiment's."""
+
+    pool_mib: MiB | None = None
+    reserve_mib: Annotated[int, Field(ge=0)] | None = None
 
 
 class PolicyChoice(Model):
@@ -100,9 +107,11 @@ class Experiment(Model):
     only_measured: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")] | None = None
     """Why a simulated run can say nothing of the claim; None: it can."""
     pool_mib: MiB
-    """What all guests share."""
+    """What all guests share; where they are on several hosts, those of each."""
     reserve_mib: Annotated[int, Field(ge=0)] = 0
     """What Xen keeps free besides."""
+    hosts: Mapping[HostName, HostTerms] = {}
+    """Of the hosts that the guests name, those that have another pool or reserve."""
     guests: Annotated[tuple[Guest, ...], Listed]
     policies: Annotated[tuple[PolicyChoice, ...], Listed]
     shadows: Annotated[tuple[PolicyChoice, ...], Listed] = ()
@@ -146,6 +155,19 @@ class Experiment(Model):
             members = tuple(member.model_copy(update={"initial_mib": member.max_mib}) for member in members)
         return self.model_copy(update={**changed, "guests": members, "sweep": None})
 
+    def parts(self) -> dict[str, Experiment]:
+        """Return the experiment of each host, by its name; of guests that name none it is one, and called nothing.
+
+        Memory does not cross hosts, so each part is an experiment of its own, with its own arbiter.
+        """
+        names = dict.fromkeys(guest.host or "" for guest in self.guests)
+        return {name: self._on(name) for name in names} if any(names) else {"": self}
+
+    def _on(self, host: str) -> Experiment:
+        guests = tuple(guest for guest in self.guests if guest.host == host)
+        own = self.hosts[host].model_dump(exclude_none=True) if host in self.hosts else {}
+        return self.model_copy(update={**own, "guests": guests, "hosts": {}})
+
     def place(self, level: int | None) -> float | None:
         """Where a level stands on the axis of the sweep."""
         return None if level is None or self.sweep is None else self.sweep.levels[level].at
@@ -181,6 +203,7 @@ class Experiment(Model):
         """Return the experiment as plain data with every default filled in: itself a valid experiment file."""
         may_be_left_out = (
             "machine",
+            "hosts",
             "baseline",
             "loses_at_most",
             "judged_by",

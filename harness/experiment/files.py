@@ -28,6 +28,7 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     found += checks.machine_faults(experiment.machine)
     found += checks.claim_faults(experiment)
     found += checks.repeat_faults(experiment)
+    found += checks.host_faults(experiment)
     found += checks.signal_faults(experiment)
     if document.path.parent == experiments and document.path.stem != experiment.name:
         said = f"is {experiment.name}, and the file {document.path.name}; an experiment here is called as its file"

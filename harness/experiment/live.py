@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from harness.experiment.limits import limits_of
 from harness.experiment.plan import Trial
 from harness.experiment.settling import Settling, guests_of
 from harness.experiment.site import Site
+from harness.experiment.together import Begin, Watch, at_once
 from harness.experiment.work import Work, row_of
 from harness.experiment.workloads import WORKLOAD_DIR, Workload
 from harness.governor import Governor
@@ -26,7 +27,7 @@ from harness.lab.image import LabError
 from harness.policies import Policy
 from harness.policies.guarded import PolicyFailedError, blamed, guarded
 from harness.ports import Clock
-from harness.records import RecordsError, Stamp, TrialRow, TrialWriter
+from harness.records import RecordsError, Stamp, TickWriter, TrialRow
 from harness.service.shadows import Shadows
 from harness.xen.domains import Domain
 from harness.xen.host import HostError, HostRefusedError, XenHost
@@ -44,7 +45,6 @@ LEAD_PERIODS = 0.25
 GRACE_S = 60.0
 """After the trial's time: a guest that thrashes needs it to say how it fared."""
 LAST_SAMPLE_S = 10.0
-Watch = Callable[[str], None]
 
 
 class TrialError(RuntimeError):
@@ -59,9 +59,11 @@ class LiveTrial:
     trial: Trial
     workloads: Mapping[str, Workload]
     site: Site
-    writer: TrialWriter
+    writer: TickWriter
     watch: Watch
     clock: Clock
+    begin: Begin = at_once
+    """Waits for the other hosts of the trial, where it has several."""
     _works: list[Work] = field(default_factory=list)
     _host_lost: str = ""
     """Why dom0 was lost when it last was; empty: it never was."""
@@ -153,6 +155,7 @@ class LiveTrial:
         faults = stack.enter_context(standing_by(self.site, self._works, self.clock))
         with stepping(self.site, host):
             self._wait_ready(host)
+            self.begin(_nothing if self.site.virtual else host.renew_lease)  # a lab stands still meanwhile
         self._leave_late()
         stack.enter_context(stepping(self.site, host))
         self._go(faults)
@@ -274,6 +277,10 @@ class LiveTrial:
         whose = " of the lab's time" if self.site.virtual else ""
         state = f", {tick.allocation.state}" if tick.allocation.state else ""
         return f"{elapsed_s:.0f} of {self.experiment.duration_s:.0f} s{whose}{state}; MiB: {sizes}"
+
+
+def _nothing() -> None:
+    pass
 
 
 def check_types(experiment: Experiment, domains: Mapping[str, Domain]) -> None:

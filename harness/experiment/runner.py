@@ -15,14 +15,16 @@ from harness.experiment.needs import library_of
 from harness.experiment.plan import Trial, plan
 from harness.experiment.repeating import Repeating
 from harness.experiment.runs import Done, check_source, failed_trials, open_run
-from harness.experiment.site import Site
-from harness.experiment.told import told_by
+from harness.experiment.site import Site, Sites
+from harness.experiment.together import Begin, Part, Watch, at_once, together
+from harness.experiment.told import told_by_all
 from harness.experiment.workloads import Workload
 from harness.lab import disks, shape
 from harness.lab.lab import Lab
 from harness.policies import SIMULATED
+from harness.ports import Clock
 from harness.progress import Progress
-from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter
+from harness.records import RunFolder, Stamp, TickWriter, TrialKey, TrialRow, TrialWriter
 
 BACKEND = "xen"
 OVERHEAD_S = 15.0
@@ -30,10 +32,11 @@ OVERHEAD_S = 15.0
 PATIENCE = Patience()
 
 
-def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patience: Patience = PATIENCE) -> Done:
+def run(experiment: Experiment, sites: Sites, out: Path, progress: Progress, patience: Patience = PATIENCE) -> Done:
     """Run every trial that has not ended yet, but for policies that only the simulator can run.
 
-    In the lab the baseline runs twice in every block, unless the experiment says no.
+    In the lab the baseline runs twice in every block, unless the experiment says no. Where the guests are spread over
+    several hosts, a trial is one of all of them, each with an arbiter of its own.
 
     Whoever interrupts this leaves a run that the next call goes on with; the guests are then at their safe targets. A
     trial that could not reach the host is not done: it is tried again for as long as `patience` says.
@@ -46,8 +49,8 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
         LabError: the lab went away.
     """
     workloads = library_of(experiment)
-    every = plan(experiment, repeat_baseline=experiment.repeat_baseline and site.lab is not None)
-    told = partial(told_by, experiment, workloads, site)
+    every = plan(experiment, repeat_baseline=experiment.repeat_baseline and all(site.lab for site in sites.values()))
+    told = partial(told_by_all, experiment, workloads, sites)
     with open_run(experiment, every, out, BACKEND, told, say=progress.say) as folder:
         ended = folder.finished()
         repeating = Repeating(experiment=experiment, trials=every, folder=folder, simulated=False)
@@ -66,7 +69,7 @@ def run(experiment: Experiment, site: Site, out: Path, progress: Progress, patie
             most = "" if experiment.repeat_until is None else "at most "
             place = f"trial {len(ended) + ran + 1} of {most}{total}: {trial.policy.label}, block {trial.block}"
             progress.say(f"{place}; {left()}")
-            attempt = partial(_run_trial, experiment, trial, workloads, site, folder, progress, left)
+            attempt = partial(_run_trial, experiment, trial, workloads, sites, folder, progress, left)
             try:
                 rows = patience.keep_trying(attempt, progress.say)
             except HostAwayError as error:
@@ -88,7 +91,7 @@ def _run_trial(
     experiment: Experiment,
     trial: Trial,
     workloads: Mapping[str, Workload],
-    site: Site,
+    sites: Sites,
     folder: RunFolder,
     progress: Progress,
     left: Callable[[], str],
@@ -106,31 +109,53 @@ def _run_trial(
     def watch(what: str) -> None:
         seen[0] = what
 
-    clock = site.clock()
+    clocks = {host: site.clock() for host, site in sites.items()}
+    stamps = {host: partial(_stamp, clock) for host, clock in clocks.items()}
 
-    def stamp() -> Stamp:
-        return Stamp.at(clock.now_s())
+    def part(host: str, writer: TickWriter) -> Part:
+        def run(begin: Begin, watch: Watch) -> list[TrialRow]:
+            reset(one := parts[host], trial, workloads, sites[host], writer, watch)
+            concrete = one.at(trial.level, trial.policy.name)
+            return LiveTrial(
+                experiment=concrete, trial=trial, workloads=workloads, writer=writer, watch=watch, begin=begin,
+                site=sites[host].only([guest.name for guest in concrete.guests]), clock=clocks[host],
+            ).run()  # fmt: skip
 
+        return run
+
+    parts = experiment.parts()
     with (
-        TrialWriter(folder, key, stamp=stamp) as writer,
+        TrialWriter(folder, key, stamp=stamps.get("", Stamp.now)) as writer,
         progress.alive(lambda: f"{trial.policy.label}: {seen[0]}; {left()}"),
     ):
-        if site.lab is not None:
-            watch("the lab goes back to its snapshot")
-            restore(Lab(site.lab), writer)
-        concrete = experiment.at(trial.level, trial.policy.name)
-        if site.lab is not None:
-            disks.change(Lab(site.lab), shape.of(experiment, workloads), concrete.lab, watch)
-        names = [guest.name for guest in concrete.guests]
-        rows = LiveTrial(
-            experiment=concrete, trial=trial, workloads=workloads, site=site.only(names), writer=writer, watch=watch,
-            clock=clock,
-        ).run()  # fmt: skip
+        if "" in sites:
+            rows = part("", writer)(at_once, watch)
+        else:
+            rows = together({host: part(host, writer.on(host, stamp)) for host, stamp in stamps.items()}, watch)
         writer.finish(rows)
     return rows
 
 
-def restore(lab: Lab, writer: TrialWriter) -> None:
+def _stamp(clock: Clock) -> Stamp:
+    return Stamp.at(clock.now_s())
+
+
+def reset(
+    experiment: Experiment,
+    trial: Trial,
+    workloads: Mapping[str, Workload],
+    site: Site,
+    writer: TickWriter,
+    watch: Watch,
+) -> None:
+    """Put a lab back to its snapshot, with the disks that the trial wants; a host of one's own is as it is."""
+    if site.lab is not None:
+        watch("the lab goes back to its snapshot")
+        restore(Lab(site.lab), writer)
+        disks.change(Lab(site.lab), shape.of(experiment, workloads), experiment.at(trial.level).lab, watch)
+
+
+def restore(lab: Lab, writer: TickWriter) -> None:
     """Put the lab back to its snapshot. Whoever connects next waits until it answers."""
     lab.restore()
     writer.event("lab_restored")

@@ -39,14 +39,36 @@ class Site:
         return replace(self, guests=tuple(of[name] for name in names))
 
 
+Sites = Mapping[str, Site]
+"""By the names of the hosts that the experiment spreads its guests over; of one that does not, one called nothing."""
+
+
 def from_inventory(inventories: Sequence[Path], experiment: Experiment) -> Site:
-    """Ask Ansible where an experiment runs by this inventory.
+    """Ask Ansible where an experiment runs by this inventory, one whose guests are on one host.
 
     Raises:
         ConfigError: it cannot be read, does not name one Xen host and every guest of the experiment, or has one of
             them entered in a way that we do not have.
     """
     return site(machines(inventories), experiment, ", ".join(map(str, inventories)))
+
+
+def all_from_inventory(inventories: Sequence[Path], experiment: Experiment) -> Sites:
+    """Ask Ansible where each part of an experiment runs by this inventory.
+
+    Raises:
+        ConfigError: as above.
+    """
+    return sites(machines(inventories), experiment, ", ".join(map(str, inventories)))
+
+
+def sites(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Sites:
+    """Find the machines of each part of an experiment, which has its own host.
+
+    Raises:
+        ConfigError: as above.
+    """
+    return {host: site(known, part, said) for host, part in experiment.parts().items()}
 
 
 def site(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site:
@@ -64,7 +86,7 @@ def site(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site:
             f"{names or 'none'}; add it there, or rename it in the experiment"
         )
     _sound(there, guests, said)
-    host = _host(known, guests, experiment.name, said)
+    host = _host(known, experiment, said)
     lab = known[host]["lab"]
     of = {name: _machine(known[name], said) for name in (host, *guests)}
     return Site(
@@ -75,20 +97,27 @@ def site(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site:
     )
 
 
-def _host(known: Mapping[str, Facts], guests: Sequence[str], name: str, said: str) -> str:
-    """The one Xen host that all of these are on."""
+def _host(known: Mapping[str, Facts], experiment: Experiment, said: str) -> str:
+    """The one Xen host that all guests of an experiment, or of a part of it, are on."""
     hosts = [host for host, facts in known.items() if "xen_hosts" in facts.get("groups", ())]
-    named = {known[guest]["host_of"]: guest for guest in guests}
-    for wanted, guest in named.items():
+    named: dict[str, str] = {}
+    """Host → who says that it is on it, and how."""
+    for guest in experiment.guests:
+        of_inventory = known[guest.name]["host_of"]
+        if guest.host and of_inventory and of_inventory != guest.host:
+            raise ConfigError(
+                f"{said}: guest {guest.name} has xen_host: {of_inventory}, and in {experiment.name} it is on "
+                f"{guest.host}; correct one of them"
+            )
+        named[guest.host or of_inventory] = f"guest {guest.name} has {'host' if guest.host else 'xen_host'}"
+    for wanted, told in named.items():
         if wanted and wanted not in hosts:
             _sound(known, [wanted], said)
-            raise ConfigError(
-                f"{said}: guest {guest} has xen_host: {wanted}, and group xen_hosts has {', '.join(hosts) or 'none'}"
-            )
+            raise ConfigError(f"{said}: {told}: {wanted}, and group xen_hosts has {', '.join(hosts) or 'none'}")
     if len(named) > 1:
         raise ConfigError(
-            f"{said}: the guests of {name} are on several hosts ({', '.join(sorted(map(str, named)))}), and memory "
-            "does not cross hosts; write an experiment for each"
+            f"{said}: the guests of {experiment.name} are on several hosts ({', '.join(sorted(named))}), and memory "
+            "does not cross hosts; give each guest of the experiment its `host`, and each host has its own pool"
         )
     (wanted,) = named
     if not wanted and len(hosts) != 1:

@@ -13,6 +13,7 @@ from harness.experiment.workloads import Listed, Name
 
 MiB = Annotated[int, Field(gt=0)]
 GuestName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 Kind = Literal[
     "slow", "stuck", "stuck-at-times", "hidden-minimum", "hidden-maximum", "paused", "rebooting", "stale", "lying",
@@ -55,6 +56,8 @@ class Guest(Model):
     shares: Annotated[int, Field(gt=0)] = 1000
     type: Virtualisation | None = None
     """How Xen runs it. None: pv in the lab, and whatever it is on a host of one's own."""
+    host: HostName | None = None
+    """The Xen host that it is on, where the experiment has several."""
     behaviour: Behaviour | None = None
 
     def members(self) -> tuple[Guest, ...]:

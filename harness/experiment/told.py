@@ -14,12 +14,31 @@ from harness.experiment.document import ConfigError
 from harness.experiment.faults import FAULTS
 from harness.experiment.machine import LabTerms
 from harness.experiment.needs import needs
-from harness.experiment.site import Site
+from harness.experiment.site import Site, Sites
 from harness.experiment.sweep import Behaviour
 from harness.experiment.workloads import Workload
 from harness.lab.lab import Lab
 from harness.records import write_whole
 from harness.xen.describe import describe, installed
+
+
+def told_by_all(experiment: Experiment, workloads: Mapping[str, Workload], sites: Sites) -> dict[str, Any]:
+    """Return what the hosts of an experiment and its guests say of themselves.
+
+    Of several hosts what they agree in stands where that of one would, and the rest under `hosts`, each by its name.
+
+    Raises:
+        ConfigError, ConnectionFailed: as `told_by`.
+    """
+    parts = experiment.parts()
+    told = {host: told_by(parts[host], workloads, site) for host, site in sites.items()}
+    if "" in told:
+        return told[""]
+    versions = {guest: one for of_host in told.values() for guest, one in of_host.pop("workloads").items()}
+    first, *others = told.values()
+    shared = {key: value for key, value in first.items() if all(key in one and one[key] == value for one in others)}
+    own = {host: {key: value for key, value in one.items() if key not in shared} for host, one in told.items()}
+    return shared | {"workloads": versions, "hosts": own}
 
 
 def told_by(experiment: Experiment, workloads: Mapping[str, Workload], site: Site) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def machines(lab: Lab) -> list[dict[str, Any]]:
     """The machines of a running lab with their group and variables, as Ansible's add_host takes them."""
     tree = yaml.safe_load(lab.inventory.read_text())
     return [
-        {"name": name, "group": group, "variables": content["vars"] | own}
+        {"name": name, "group": group, "variables": own, "provisioned": lab.provisioned}
         for group, content in tree.items()
         for name, own in content["hosts"].items()
     ]
@@ -94,6 +94,18 @@ class _Call:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def with_machine(labs: Sequence[Lab], name: str) -> Lab:
+    """The one of these labs that has a machine of this name.
+
+    Raises:
+        LabError: none has.
+    """
+    known = {machine["name"]: lab for lab in labs for machine in machines(lab)}
+    if name not in known:
+        raise LabError(f"the lab has no {name}; it has {', '.join(known)}")
+    return known[name]
 
 
 def ssh_command(lab: Lab, name: str) -> list[str]:

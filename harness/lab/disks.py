@@ -44,16 +44,16 @@ def steps(shape: Shape, terms: LabTerms) -> Iterator[Step]:
     if terms.files != shape.terms.files:
         wide = terms.files.model_copy(update={"requests": count * terms.files.requests})  # all guests read it
         number = base_number(count) + ANOTHER
-        yield "dom0", (f"{SCRIPTS}/exchange", "lab-base", f"{number}:{shape.image.size_mib}:{disk_words(wide)}")
+        yield shape.host, (f"{SCRIPTS}/exchange", "lab-base", f"{number}:{shape.image.size_mib}:{disk_words(wide)}")
         for index, guest in enumerate(shape.guests):
             disk = f"{files_number(index) + ANOTHER}:{guest.files_mib}:{disk_words(terms.files)}"
-            yield "dom0", (f"{SCRIPTS}/exchange", f"{guest.name}-files", disk)
+            yield shape.host, (f"{SCRIPTS}/exchange", f"{guest.name}-files", disk)
     for index, guest in enumerate(shape.guests if terms.swap != shape.terms.swap else ()):
         number = swap_number(index)
         said = ("format=raw", "vdev=xvdb", "access=rw", "script=lab-block", f"target=/dev/nullb{number}")
         yield guest.name, ("swapoff", "/dev/xvdb")
-        yield "dom0", ("xl", "block-detach", guest.name, "xvdb")
-        yield "dom0", (f"{SCRIPTS}/disk", f"{number}:{guest.swap_mib}:{disk_words(terms.swap)}")
-        yield "dom0", ("xl", "block-attach", guest.name, ",".join(said))
+        yield shape.host, ("xl", "block-detach", guest.name, "xvdb")
+        yield shape.host, (f"{SCRIPTS}/disk", f"{number}:{guest.swap_mib}:{disk_words(terms.swap)}")
+        yield shape.host, ("xl", "block-attach", guest.name, ",".join(said))
         yield guest.name, ("mkswap", "/dev/xvdb")
         yield guest.name, ("swapon", "/dev/xvdb")

@@ -41,12 +41,14 @@ def write(folder: Path, shape: Shape, image: Image, ports: Mapping[str, int]) ->
             "xen_guest_swap_device": "/dev/xvdb",
             "xen_guest_domain": _domain(guest, index),
             "xen_guest_processor_percent": shape.guest_percent,
+            "xen_host": shape.host,
         }
         for index, guest in enumerate(shape.guests)
     }
+    # Each machine has all of its own: of several labs, groups of one name would have one another's variables.
     tree = {
-        "xen_hosts": {"hosts": {"dom0": {"ansible_port": ports["dom0"]}}, "vars": common},
-        "xen_guests": {"hosts": guests, "vars": common},
+        "xen_hosts": {"hosts": {shape.host: {**common, "ansible_port": ports[shape.host]}}},
+        "xen_guests": {"hosts": {name: {**common, **own} for name, own in guests.items()}},
     }
     (folder / FILE).write_text(yaml.safe_dump(tree, sort_keys=False))
 

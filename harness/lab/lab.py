@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -73,10 +73,10 @@ class Lab:
         return cls(cache_root() / "labs" / shape.key())
 
     @classmethod
-    def running(cls) -> Lab | None:
-        """The lab that is up on this machine, if any."""
-        labs = [cls(path.parent) for path in (cache_root() / "labs").glob("*/state.json")]
-        return next((lab for lab in labs if lab.state() is not None), None)
+    def running(cls) -> tuple[Lab, ...]:
+        """The labs that are up on this machine: none, one, or those of an experiment on several hosts."""
+        labs = (cls(path.parent) for path in sorted((cache_root() / "labs").glob("*/state.json")))
+        return tuple(lab for lab in labs if lab.state() is not None)
 
     @property
     def inventory(self) -> Path:
@@ -97,26 +97,36 @@ class Lab:
             return None
         return state if KEEPER.encode() in words else None
 
-    def up(self, shape: Shape, say: Callable[[str], None], owner: int | None, *, at_rest: bool = False) -> State:
+    def up(
+        self,
+        shape: Shape,
+        say: Callable[[str], None],
+        owner: int | None,
+        *,
+        at_rest: bool = False,
+        beside: Iterable[Shape] = (),
+    ) -> State:
         """Start the lab (from its snapshot if there is one) and return when QEMU answers; dom0 may still be booting.
 
         Args:
             shape: what to build it from.
             say: takes lines of progress.
             owner: the process with which the lab ends; None: it stays up until `down`.
+            beside: what else of the same experiment may be up.
             at_rest: one with a snapshot stands still there until `wake` or `restore`, and is not waited for.
 
         Raises:
             LabError: it cannot be started; the message says what to do.
 
         """
-        require_memory(shape)
+        require_memory([shape])
         image = obtain(shape.image, say)
         with locked(self.folder):
             if (state := self.state()) is not None:
                 return state
-            if (other := Lab.running()) is not None:
-                raise LabError(f"another lab is up ({other.folder.name}). End it with: ballast lab down")
+            friends = {Lab.of(each).folder for each in beside}
+            if others := [lab.folder.name for lab in Lab.running() if lab.folder not in friends]:
+                raise LabError(f"another lab is up ({', '.join(others)}). End it with: ballast lab down")
             if not self.provisioned:
                 self._make_disks(image)
             accelerator = self._accelerator(shape, image)
@@ -144,7 +154,7 @@ class Lab:
     def _start(
         self, shape: Shape, image: Image, accelerator: qemu.Accelerator, owner: int | None, *, at_rest: bool
     ) -> State:
-        names = ["dom0", *(guest.name for guest in shape.guests)]
+        names = [shape.host, *(guest.name for guest in shape.guests)]
         addresses = [qemu.DOM0_IP, *(qemu.guest_ip(index) for index in range(len(shape.guests)))]
         ports = inventory.free_ports(len(names))
         disks = [Path("run") / disk for disk in DISKS]
@@ -274,13 +284,17 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def require_memory(shape: Shape) -> None:
-    """Raise LabError when this machine has too little memory for the lab."""
+def require_memory(shapes: Sequence[Shape]) -> None:
+    """Raise LabError when this machine has too little memory for these labs, as far as they are not up."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     available_mib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) // 1024
-    if shape.taken_mib + SPARE_MIB > available_mib and Lab.of(shape).state() is None:
+    wanted = [shape for shape in shapes if Lab.of(shape).state() is None]
+    taken_mib = sum(shape.taken_mib for shape in wanted)
+    if wanted and taken_mib + SPARE_MIB > available_mib:
+        pools = " + ".join(str(shape.pool_mib) for shape in wanted)
+        reserves = " + ".join(str(shape.reserve_mib) for shape in wanted)
         raise LabError(
-            f"the lab takes up to {shape.taken_mib} MiB (pool {shape.pool_mib}, reserve {shape.reserve_mib}, what does "
+            f"the lab takes up to {taken_mib} MiB (pool {pools}, reserve {reserves}, what does "
             f"not fit into the pool on disks in memory, dom0, Xen) and {SPARE_MIB} MiB must be left, but this machine "
             f"has {available_mib} MiB available. Lower pool_mib."
         )

@@ -62,6 +62,8 @@ class Shape:
     pool_mib: int
     reserve_mib: int
     image: ImageSpec
+    host: str = "dom0"
+    """What the inventory calls its dom0."""
     clock: Clock = "instructions"
     terms: LabTerms = field(default_factory=LabTerms)
     """Of which the disks are as they are in the snapshot."""
@@ -146,8 +148,18 @@ def disk_words(disk: Disk) -> str:
     return f"{round(disk.latency_ms * 1e6)}:{disk.mb_per_s}:{disk.requests}"
 
 
+def all_of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "instructions") -> dict[str, Shape]:
+    """The labs that an experiment needs: one for each host, by its name.
+
+    Raises:
+        LabError: as `of`.
+
+    """
+    return {host: of(part, library, clock) for host, part in experiment.parts().items()}
+
+
 def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "instructions") -> Shape:
-    """The lab that `experiment` needs, with what its workloads need in the image.
+    """The lab that `experiment`, whose guests are on one host, needs, with what its workloads need in the image.
 
     Raises:
         LabError: it has more guests than QEMU's machine has places for disks.
@@ -178,5 +190,5 @@ def of(experiment: Experiment, library: Mapping[str, Workload], clock: Clock = "
     )
     return Shape(
         guests=guests, pool_mib=experiment.pool_mib, reserve_mib=experiment.reserve_mib, image=image, clock=clock,
-        terms=experiment.lab,
+        terms=experiment.lab, host=experiment.guests[0].host or "dom0",
     )  # fmt: skip

@@ -27,6 +27,7 @@ from harness.records.manifest import MANIFEST, read_manifest
 from harness.records.reader import Run, read_decisions, read_run, read_trials
 from harness.records.replayed import REPLAY, read_first_block, replay_rows
 from harness.records.storage import refused, stored, write_whole
+from harness.records.ticks import TickWriter
 from harness.records.trial import TrialWriter
 from harness.records.whole import DONE, FORMAT
 
@@ -48,6 +49,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "Stamp",
+    "TickWriter",
     "TrialKey",
     "TrialRow",
     "TrialWriter",

@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
-
-import orjson
+from typing import Any, Self
 
 from harness.progress.plain import plain
-from harness.records.columns import SAMPLE_COLUMNS, TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow
-from harness.records.decision import decision_record, tick_record
+from harness.records.columns import TRIAL_COLUMNS, RecordsError, Stamp, TrialKey, TrialRow
 from harness.records.folder import RunFolder
-from harness.records.storage import TEMPORARY, refused, stored, write_whole
+from harness.records.storage import TEMPORARY, stored, write_whole
+from harness.records.ticks import TICK_FILES, TickWriter, encoded
 from harness.records.whole import DONE, RUN_FILES, certificate, fault
 
-if TYPE_CHECKING:  # types only: the records can be read without the policies or a host
-    from harness.governor import Plan
-    from harness.policies.base import Allocation, Policy
-    from harness.ports import Outcome
-    from harness.view import HostView
+HOSTS = "hosts"
+"""A folder of an attempt: what the arbiters of several hosts have written, until the trial ends."""
 
 
-SEEN = ("age_s", "current_kib")
-_AFTER = tuple(SAMPLE_COLUMNS)[tuple(SAMPLE_COLUMNS).index("target_kib") + 1 :]
-SEEN_TOO = _AFTER[: _AFTER.index("state")]
-SEEN_LAST = _AFTER[_AFTER.index("state") + 1 :]
-"""The figures that a sample has of a guest's view, before and after what was decided about it, and after the state."""
-
-BUFFER = 1 << 20
-"""Bytes of a file that may wait where not every tick is on its way to the disk before the next one."""
-
-
-class TrialWriter:
+class TrialWriter(TickWriter):
     """Writes one trial aside, into a folder of its own; `finish` makes it part of the run, in one step.
 
     An earlier attempt at the same trial that did not end is discarded, one that had ended and is damaged is put into
@@ -58,11 +39,8 @@ class TrialWriter:
             RecordsError: this (block, order) has ended already, the key names another run, or nothing can be written.
 
         """
-        self.key = key
-        self._run, self._stamp, self._at_once = run_folder, stamp, at_once
-        self._place = run_folder.trial(key.folder)
-        self.path = self._place.with_name(f"{key.folder}.{secrets.token_hex(4)}{TEMPORARY}")
-        self._refusal: Exception | None = None
+        self._run, self._place = run_folder, run_folder.trial(key.folder)
+        path = self._place.with_name(f"{key.folder}.{secrets.token_hex(4)}{TEMPORARY}")
         if key.run != run_folder.run:
             raise RecordsError(
                 f"trial key of run {key.run!r} in {run_folder.path}; use the run's own name {run_folder.run!r}"
@@ -71,22 +49,29 @@ class TrialWriter:
             raise RecordsError(
                 f"{run_folder.path / 'trials'} is missing; restore it to resume this run, or start a new one"
             )
-        self._closing = ExitStack()
-        with stored(self.path), ExitStack() as failed:
-            failed.callback(self.close)
+        with stored(path):
             damaged, discarded = self._put_damaged_aside(), self._discard()
-            self.path.mkdir()
-            self._samples, self._decisions, self._events = map(
-                self._file, ("samples.csv", "decisions.jsonl", "events.jsonl")
-            )
-            failed.pop_all()
-        self._name_csv = cache(lambda name: line_csv((name,)))
-        self.started = stamp()
-        self.ticks = 0
+            path.mkdir()
+            super().__init__(path, key, stamp=stamp, at_once=at_once)
+        self._parts: list[TickWriter] = []
         if damaged:
             self.event("trial_damaged", detail=damaged)
         for ticks in discarded:
             self.event("attempt_discarded", detail=f"an attempt that did not end was discarded with {ticks} ticks")
+
+    def on(self, host: str, stamp: Callable[[], Stamp]) -> TickWriter:
+        """Return where the arbiter of one of several hosts writes; `finish` puts them together, one after the other.
+
+        Raises:
+            RecordsError: nothing can be written.
+
+        """
+        path = self.path / HOSTS / host
+        with stored(path):
+            path.mkdir(parents=True)
+            part = TickWriter(path, self.key, stamp=stamp, at_once=self._at_once, host=host)
+        self._parts.append(part)
+        return part
 
     def __enter__(self) -> Self:
         """Return the writer; leaving the block without `finish` leaves the trial unfinished."""
@@ -94,65 +79,9 @@ class TrialWriter:
 
     def __exit__(self, *exc: object) -> None:
         """Close the files."""
+        for part in self._parts:
+            part.close()
         self.close()
-
-    def close(self) -> None:
-        """Close the files; the trial stays unfinished unless `finish` was called."""
-        with suppress(OSError):  # a full disk is told again; what `finish` has not seen written is discarded anyway
-            self._closing.close()
-
-    def begin(self) -> None:
-        """The work begins now: from here on `trial_s` counts."""
-        self.started = self._stamp()
-
-    def tick(
-        self,
-        view: HostView,
-        allocation: Allocation,
-        policy: Policy,
-        plan: Plan,
-        outcome: Outcome,
-        timing: Mapping[str, float],
-        *,
-        names: Sequence[str] | None = None,
-        shadow: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write one tick: a decision line and one sample row a guest.
-
-        `view` holds all guests; `names` are those the allocation covers, in its order, when that is not all of them.
-        `timing` has `collect_s`, `decide_s` and `apply_s`. `shadow` is label → `decision_record` of those that watch.
-
-        Raises:
-            RecordsError: the allocation does not fit the names.
-
-        """
-        decision = decision_record(policy, view.names if names is None else names, allocation)
-        line = tick_record(view, decision, plan, outcome, timing) | ({"shadow": dict(shadow)} if shadow else {})
-        now = self._stamp()
-        self.ticks += 1
-        asked, sent = decision["targets_kib"], line["plan"]["targets_kib"]
-        when = {"tick": self.ticks, "utc": now.utc, "mono_s": now.mono_s, "trial_s": self._trial_s(now)}
-        self._write_line(self._decisions, self.key.columns() | when | line)
-        guests = line["view"]["guests"]
-        seen, seen_too, seen_last = itemgetter(*SEEN), itemgetter(*SEEN_TOO), itemgetter(*SEEN_LAST)
-        figures = numbers_csv(
-            [(*seen(guest), asked.get(guest["name"]), sent.get(guest["name"]), *seen_too(guest)) for guest in guests]
-        )
-        last = numbers_csv([seen_last(guest) for guest in guests])
-        head = line_csv((*self.key.columns().values(), *when.values()))
-        state = line_csv((plain(allocation.state or ""),))
-        rows = (
-            f"{head},{self._name_csv(guest['name'])},{row},{state},{rest}\n"
-            for guest, row, rest in zip(guests, figures, last, strict=True)
-        )
-        self._put(self._samples, _encoded("".join(rows)))
-
-    def event(self, event: str, *, guest: str | None = None, detail: str = "") -> None:
-        """Write something that happened in this trial."""
-        now = self._stamp()
-        key = {name: value for name, value in self.key.columns().items() if name != "policy"}
-        line = key | {"utc": now.utc, "mono_s": now.mono_s, "event": event, "guest": guest, "detail": plain(detail)}
-        self._write_line(self._events, line)
 
     def finish(self, rows: Iterable[TrialRow], *, commit: bool = True) -> None:
         """End the trial with its results, one row a guest and metric, and make it part of the run.
@@ -168,24 +97,39 @@ class TrialWriter:
         records = [trial | _row(row) for row in rows]
         if not records:
             raise RecordsError(f"{self.path}: a trial without rows; a trial that failed is a row with its reason")
-        if self._refusal is not None:
-            raise self._refusal
+        for writer in (self, *self._parts):
+            if writer.refusal is not None:
+                raise writer.refusal
         with stored(self.path):
+            self._put_together()
             results = self._file("trials.csv")
             text = io.StringIO()
             csv.DictWriter(text, TRIAL_COLUMNS, lineterminator="\n").writerows(map(_csv, records))
-            results.write(_encoded(text.getvalue()))
+            results.write(encoded(text.getvalue()))
             for file in (self._samples, self._decisions, self._events, results):
                 file.flush()
                 os.fsync(file.fileno())
             self.close()
-            said = certificate(self.path, self.key.columns(), ticks=self.ticks, rows=len(records))
+            ticks = self.ticks + sum(part.ticks for part in self._parts)
+            said = certificate(self.path, self.key.columns(), ticks=ticks, rows=len(records))
             write_whole(self.path / DONE, said)
             if self._place.exists():
                 raise RecordsError(f"{self._place}: another process has ended this trial; start the same command again")
             self.path = self.path.rename(self._place)
         if commit:
             self._run.commit()
+
+    def _put_together(self) -> None:
+        """Append what the hosts' arbiters have written, in the order in which they began."""
+        for part in self._parts:
+            part.flush()
+            for name, file in zip(TICK_FILES, (self._samples, self._decisions, self._events), strict=True):
+                with (part.path / name).open("rb") as source:
+                    source.seek(len(RUN_FILES[name].encode()))
+                    shutil.copyfileobj(source, file)
+            part.close()
+        if self._parts:
+            shutil.rmtree(self.path / HOSTS)
 
     def _put_damaged_aside(self) -> str:
         """Make way where the trial had ended and is damaged; return what is to be said of that."""
@@ -204,52 +148,9 @@ class TrialWriter:
         ticks = []
         for attempt in (*self._place.parent.glob(f"{self._place.name}.*{TEMPORARY}"), self._place):
             if attempt.exists():
-                decisions = attempt / "decisions.jsonl"
-                ticks.append(decisions.read_bytes().count(b"\n") if decisions.exists() else 0)
+                ticks.append(sum(file.read_bytes().count(b"\n") for file in attempt.rglob("decisions.jsonl")))
                 shutil.rmtree(attempt)
         return ticks
-
-    def _file(self, name: str) -> BinaryIO:
-        file = self._closing.enter_context((self.path / name).open("xb", -1 if self._at_once else BUFFER))
-        file.write(_encoded(RUN_FILES[name]))
-        return file
-
-    def _write_line(self, file: BinaryIO, line: Mapping[str, Any]) -> None:
-        try:
-            text = orjson.dumps(line)
-        except TypeError:  # a text that is no UTF-8
-            text = _encoded(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-        self._put(file, text + b"\n")
-
-    def _put(self, file: BinaryIO, data: bytes) -> None:
-        """Write to a file. A trial of which something could not be written cannot be finished."""
-        try:
-            file.write(data)
-            if self._at_once:
-                file.flush()
-        except OSError as error:
-            self._refusal = refused(error, self.path) or error
-            raise self._refusal from error
-
-    def _trial_s(self, now: Stamp) -> float:
-        return round(now.mono_s - self.started.mono_s, 3)
-
-
-def line_csv(cells: Iterable[object]) -> str:
-    """One line of CSV without its end. A single empty cell is nothing, not the quotes that keep its line from that."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return "" if line.getvalue() == '""' else line.getvalue()
-
-
-def numbers_csv(rows: Sequence[Sequence[float | None]]) -> list[str]:
-    """Lines of CSV, one a row; None is an empty cell. JSON has the same notation and a much faster writer."""
-    return orjson.dumps(rows)[2:-2].replace(b"null", b"").decode().split("],[") if rows else []
-
-
-def _encoded(text: str) -> bytes:
-    """As UTF-8. A guest's output can hold bytes that are none; they must not stop the trial."""
-    return text.encode(errors="backslashreplace")
 
 
 def _row(row: TrialRow) -> dict[str, Any]:

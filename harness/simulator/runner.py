@@ -16,7 +16,7 @@ from harness.experiment.plan import Trial, plan
 from harness.experiment.repeating import Repeating
 from harness.experiment.runs import Done, failed_trials, open_run
 from harness.experiment.workloads import Workload, load_workloads
-from harness.records import RunFolder, TrialKey, TrialWriter
+from harness.records import RunFolder, TrialKey, TrialRow, TrialWriter
 from harness.simulator.loads import ModelError, load_of
 from harness.simulator.machine import Machine
 from harness.simulator.trial import SimulatedTrial, VirtualStamp
@@ -86,17 +86,19 @@ def simulate(
 def run_task(task: Task) -> Trial:
     """Simulate one trial into its own folder; it joins the run's files at the next commit."""
     trial, experiment = task.trial, task.experiment
-    concrete = experiment.at(trial.level, trial.policy.name)
     key = TrialKey(
         run=task.folder.run, block=trial.block, order=trial.order, policy=trial.policy.name, label=trial.policy.label,
         level=experiment.place(trial.level),
     )  # fmt: skip
-    stamp = VirtualStamp()
-    with _uncollected(), TrialWriter(task.folder, key, stamp=stamp, at_once=False) as writer:
-        rows = SimulatedTrial(
-            experiment=concrete, trial=trial, workloads=task.workloads, machine=task.machine, writer=writer,
-            stamp=stamp,
-        ).run()  # fmt: skip
+    whole = VirtualStamp()
+    with _uncollected(), TrialWriter(task.folder, key, stamp=whole, at_once=False) as writer:
+        rows: list[TrialRow] = []
+        for host, part in experiment.parts().items():
+            stamp = VirtualStamp() if host else whole
+            rows += SimulatedTrial(
+                experiment=part.at(trial.level, trial.policy.name), trial=trial, workloads=task.workloads,
+                machine=task.machine, writer=writer.on(host, stamp) if host else writer, stamp=stamp,
+            ).run()  # fmt: skip
         writer.finish(rows, commit=False)
     return trial
 

@@ -16,7 +16,7 @@ from harness.experiment.plan import Trial
 from harness.experiment.sweep import Guest as GuestConfig
 from harness.experiment.workloads import Workload
 from harness.policies.guarded import PolicyFailedError, blamed
-from harness.records import Stamp, TrialRow, TrialWriter
+from harness.records import Stamp, TickWriter, TrialRow
 from harness.service.shadows import Shadows
 from harness.simulator import hindsight
 from harness.simulator.foresight import Foresight
@@ -78,7 +78,7 @@ class SimulatedTrial:
     trial: Trial
     workloads: Mapping[str, Workload]
     machine: Machine
-    writer: TrialWriter
+    writer: TickWriter
     stamp: VirtualStamp
 
     def run(self) -> list[TrialRow]:

@@ -37,8 +37,7 @@ class Lived:
     @property
     def lab(self) -> Lab:
         """The lab that is up now."""
-        lab = Lab.running()
-        assert lab is not None
+        (lab,) = Lab.running()
         return lab
 
     @property
@@ -103,7 +102,7 @@ def living(experiment: Path) -> Iterator[Lived]:
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         yield Lived(experiment=load_experiment(experiment))
     finally:
-        if (lab := Lab.running()) is not None:
+        for lab in Lab.running():
             lab.down()
 
 

@@ -251,9 +251,9 @@ def campaign(
         return machines.trial(*given)
 
     monkeypatch.setattr(runner, "_run_trial", trial)
-    monkeypatch.setattr(runner, "told_by", lambda *_: {})
+    monkeypatch.setattr(runner, "told_by_all", lambda *_: {})
     patience = Patience(now_s=lambda: clock.now_s, sleep=clock.sleep)
-    run = lambda: runner.run(experiment(), site(None), out, Progress(lines.append), patience)  # noqa: E731
+    run = lambda: runner.run(experiment(), {"": site(None)}, out, Progress(lines.append), patience)  # noqa: E731
     return machines, lines, clock, run
 
 

@@ -224,7 +224,8 @@ def test_every_policy_workload_and_experiment_can_be_shown_to_a_person(ballast: 
 def test_words_after_the_machine_are_the_command_there_options_and_all(
     ballast: Ballast, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, between: list[str]
 ) -> None:
-    monkeypatch.setattr(lab, "running", lambda: Lab(tmp_path))
+    monkeypatch.setattr(lab, "running", lambda: (Lab(tmp_path),))
+    monkeypatch.setattr(lab.access, "machines", lambda lab: [{"name": "g1"}])
     monkeypatch.setattr(lab.access, "ssh_command", lambda lab, machine: ["echo", machine])
     ran: list[list[str]] = []
 

@@ -168,9 +168,9 @@ class Machines:
 
 def measure(experiment: Experiment, out: Path, monkeypatch: pytest.MonkeyPatch, machines: Machines) -> Path:
     monkeypatch.setattr(live, "_run_trial", machines.trial)
-    monkeypatch.setattr(live, "told_by", lambda *_: {"lab": True})
+    monkeypatch.setattr(live, "told_by_all", lambda *_: {"lab": True})
     with suppress(KeyboardInterrupt):
-        live.run(experiment, site(Path("lab")), out, Progress(machines.lines.append))
+        live.run(experiment, {"": site(Path("lab"))}, out, Progress(machines.lines.append))
     (run,) = (out / "small").iterdir()
     return run
 

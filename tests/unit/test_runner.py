@@ -77,9 +77,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Machin
     def run(lab: Path | None, last: int = 100, **keys: object) -> Machines:
         machines = Machines(last=last)
         monkeypatch.setattr(runner, "_run_trial", machines.trial)
-        monkeypatch.setattr(runner, "told_by", lambda *_: {"lab": lab is not None})
+        monkeypatch.setattr(runner, "told_by_all", lambda *_: {"lab": lab is not None})
         with suppress(KeyboardInterrupt):
-            runner.run(experiment(**keys), site(lab), tmp_path, Progress(machines.lines.append))
+            runner.run(experiment(**keys), {"": site(lab)}, tmp_path, Progress(machines.lines.append))
         return machines
 
     return run

@@ -53,7 +53,7 @@ def test_the_program_runs_alone_from_standard_input() -> None:
 def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """A lab whose machines answer with the words that a test gives."""
     answers: dict[str, str] = {}
-    monkeypatch.setattr(Lab, "running", lambda: Lab(tmp_path))
+    monkeypatch.setattr(Lab, "running", lambda: (Lab(tmp_path),))
     monkeypatch.setattr(access, "machines", lambda _: [{"name": name} for name in answers])
     monkeypatch.setattr(access, "ssh_command", lambda _, name: ["sh", "-c", answers[name]])
     return answers
@@ -75,6 +75,6 @@ def test_the_doctor_tells_what_each_machine_found(lab: dict[str, str]) -> None:
 
 
 def test_without_a_lab_there_is_nothing_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lab, "running", lambda: None)
+    monkeypatch.setattr(Lab, "running", lambda: ())
     (finding,) = doctor.examine_deep()
     assert "ballast lab up" in finding.remedy
