@@ -187,7 +187,7 @@ class LiveTrial:
         def all_ready() -> bool:
             host.renew_lease()
             waited_for = [work.guest.name for work in self._works if work.getting_ready]
-            self.watch(f"{', '.join(waited_for)}: getting ready")
+            self.watch(f"{', '.join(waited_for)}: getting ready" if waited_for else "ready")
             return not waited_for
 
         wait_for(self.clock, all_ready, READY_S)

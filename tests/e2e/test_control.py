@@ -232,7 +232,8 @@ def test_a_workload_that_dies_is_a_row_with_its_reason(lived: Lived, tmp_path: P
 def test_a_host_of_ones_own_has_no_snapshot_and_ends_at_the_initial_split(lived: Lived, tmp_path: Path) -> None:
     inventory = yaml.safe_load(lived.lab.inventory.read_text())
     for group in inventory.values():
-        group["vars"].pop("ballast_lab", None)  # the groups may share one mapping
+        for machine in group["hosts"].values():
+            machine.pop("ballast_lab")
     (tmp_path / "mine.yml").write_text(yaml.safe_dump(inventory))
     own = lived.experiment.model_copy(update={"policies": lived.experiment.policies[1:]})
     site = from_inventory([tmp_path / "mine.yml"], own)
@@ -240,7 +241,7 @@ def test_a_host_of_ones_own_has_no_snapshot_and_ends_at_the_initial_split(lived:
 
     lived.restore()
     before = lived.ask("g1", "cat", "/proc/sys/kernel/random/boot_id")
-    done = runner.run(own, site, tmp_path, Progress(lambda _: None))
+    done = runner.run(own, {"": site}, tmp_path, Progress(lambda _: None))
     assert done.failed == 0
     assert read_run(done.folder).manifest["xen"]["lab"] is False
     assert lived.ask("g1", "cat", "/proc/sys/kernel/random/boot_id") == before

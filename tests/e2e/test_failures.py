@@ -54,7 +54,7 @@ def test_want_of_memory_is_an_oom_and_a_refused_parameter_a_failure(lived: Lived
     wrong |= {"workload": "mono", "with": {"low_mib": 90, "high_mib": 30}}
     (tmp_path / "failures.yml").write_text(yaml.safe_dump(said))
     with oom_killer(lived, "g1"):
-        done = runner.run(load_experiment(tmp_path / "failures.yml"), lived.site, tmp_path, Progress())
+        done = runner.run(load_experiment(tmp_path / "failures.yml"), {"": lived.site}, tmp_path, Progress())
     assert done.failed == 1
     found = read_run(done.folder).trials.drop_duplicates("guest").set_index("guest")
     assert found.status.to_dict() == {"g1": "oom", "g2": "failed"}
@@ -72,7 +72,7 @@ def test_a_guest_that_is_gone_from_xen_is_a_row_that_says_so_while_the_other_one
     said |= {"name": "gone", "policies": ["static"], "repeat_baseline": False, "duration_s": 12}
     said["guests"][1] |= {"behaviour": {"kind": "rebooting", "at_s": 5}}  # and nobody creates it again
     (tmp_path / "gone.yml").write_text(yaml.safe_dump(said))
-    done = runner.run(load_experiment(tmp_path / "gone.yml"), lived.site, tmp_path, Progress())
+    done = runner.run(load_experiment(tmp_path / "gone.yml"), {"": lived.site}, tmp_path, Progress())
     run = read_run(done.folder)
     found = run.trials.drop_duplicates("guest").set_index("guest")
     assert found.status.to_dict() == {"g1": "ok", "g2": "lost"}

@@ -122,7 +122,8 @@ def begin(monkeypatch: pytest.MonkeyPatch, **works: Mapping[str, Any]) -> tuple[
     workloads = load_workloads(names=["mono"])
     trial: Trial = plan(EXPERIMENT)[0]
     live_trial = LiveTrial(
-        EXPERIMENT, trial, workloads, cast("Any", SimpleNamespace(lab=None, virtual=False)), cast("Any", Writer(happened)),
+        EXPERIMENT, trial, workloads, cast("Any", SimpleNamespace(lab=None, virtual=False)),
+        cast("Any", Writer(happened)),
         lambda _: None, SystemClock(),
     )  # fmt: skip
     for guest in EXPERIMENT.guests:
