@@ -119,7 +119,10 @@ def test_the_keys_of_a_decision_are_those_that_are_written(tmp_path: Path) -> No
         for key, value in line.items()
         for inner in (value if key in ("decision", "plan", "outcome", "timing") else [""])
     ]
-    assert [row[0] for row in table(section("results.md", "`decisions.jsonl`"), "key")] == written
+    of_several_hosts = ["host"]
+    told = [row[0] for row in table(section("results.md", "`decisions.jsonl`"), "key")]
+    assert [key for key in told if key not in of_several_hosts] == written
+    assert set(of_several_hosts) <= set(told)
 
 
 def test_every_event_that_the_code_can_write_is_on_the_page() -> None:
