@@ -17,7 +17,7 @@ from harness.cli import series
 from harness.cli.ending import Exit, stopped_by_signals, told
 from harness.cli.screen import Screen
 from harness.cli.series import Outcome, Part, Where
-from harness.cli.show import console
+from harness.cli.show import RepetitionsOption, console
 from harness.cli.simulate import simulated_with_bar
 from harness.experiment.document import ConfigError
 from harness.experiment.files import find, load_experiment, names
@@ -46,6 +46,7 @@ def run(
     simulate: Annotated[
         bool, typer.Option("--simulate", help="on the simulator, whatever could run elsewhere")
     ] = False,
+    repetitions: RepetitionsOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="simulated trials at a time")] = os.cpu_count() or 1,
     out: Annotated[
         Path | None, typer.Option(help="results go to OUT/<experiment>/<time>; default: results/ of the checkout")
@@ -69,18 +70,29 @@ def run(
     if simulate and not (every or wanted):
         raise typer.BadParameter("name the experiments that are to be simulated, or give --all")
     variables = [_variable(given) for given in extra or ()]
+    if repetitions is not None:
+        variables.append(playbook.extra_var("repetitions", str(repetitions)))
     for path in inventory or ():
         if not path.exists():
             raise ConfigError(f"{path}: no such inventory; start from a copy of inventory/example.yml")
     if every or simulate or len(wanted) > 1:
-        _series(wanted, every, simulate, jobs, out or RESULTS, inventory or (), variables)
+        where = _where(inventory or (), simulate=simulate)
+        parts = series.parts(names() if every else wanted, where, repetitions, every=every)
+        _series(parts, jobs, out or RESULTS, inventory or (), variables)
     else:
-        _one(wanted[0] if wanted else None, out, inventory or (), variables)
+        _one(wanted[0] if wanted else None, repetitions, out, inventory or (), variables)
 
 
-def _one(experiment: str | None, out: Path | None, inventories: Sequence[Path], variables: list[str]) -> None:
+def _where(inventories: Sequence[Path], *, simulate: bool) -> Where:
+    lab = all(path.resolve() == LAB_INVENTORY for path in inventories)
+    return Where.SIMULATOR if simulate else Where.LAB if lab else Where.HOSTS
+
+
+def _one(
+    experiment: str | None, repetitions: int | None, out: Path | None, inventories: Sequence[Path], variables: list[str]
+) -> None:
     if experiment is not None:
-        load_experiment(experiment).at()
+        load_experiment(experiment, repetitions).at()
         path = find(experiment)
         named = path.stem if experiment == path.stem else str(path.absolute())
         variables.append(playbook.extra_var("experiment", named))
@@ -98,16 +110,10 @@ def _one(experiment: str | None, out: Path | None, inventories: Sequence[Path], 
         raise typer.Exit(Exit.SOME_TRIAL_FAILED if played.trials_failed else Exit.BAD_INPUT)
 
 
-def _series(
-    wanted: Sequence[str], every: bool, simulate: bool, jobs: int, out: Path, inventories: Sequence[Path],
-    variables: Sequence[str],
-) -> None:  # fmt: skip
+def _series(parts: Sequence[Part], jobs: int, out: Path, inventories: Sequence[Path], variables: Sequence[str]) -> None:
     for name in OURS:
         if any(given.startswith(f"{name}=") for given in variables):
             raise ConfigError(f"-e {name}=…: of several experiments give names and --out instead")
-    lab = all(path.resolve() == LAB_INVENTORY for path in inventories)
-    where = Where.SIMULATOR if simulate else Where.LAB if lab else Where.HOSTS
-    parts = series.parts(names() if every else wanted, where, every=every)
     out, say = out.absolute(), partial(print, flush=True)
     there = {part.experiment.name: run for part in parts if (run := part.finished(out, say)) is not None}
     on_xen = partial(_on_xen, out=out, inventories=inventories, variables=variables)

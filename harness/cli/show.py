@@ -45,6 +45,9 @@ SetOption = Annotated[
 AllowSwapOption = Annotated[
     bool, typer.Option("--allow-swap", help="let guests be squeezed into swap, as experiments do")
 ]
+RepetitionsOption = Annotated[
+    int | None, typer.Option(min=1, max=10_000, help="how often, in place of what the experiment says")
+]
 
 
 @app.command("decide")

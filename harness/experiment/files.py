@@ -13,8 +13,10 @@ from harness.experiment.workloads import WORKLOADS, Workload
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
-def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, workloads: Path = WORKLOADS) -> Experiment:
-    """Read an experiment: the path of a file, or the name of one in `experiments`.
+def load_experiment(
+    name: str | Path, repetitions: int | None = None, *, experiments: Path = EXPERIMENTS, workloads: Path = WORKLOADS
+) -> Experiment:
+    """Read an experiment: the path of a file, or the name of one in `experiments`; repeated so often, or as it says.
 
     Raises:
         ConfigError: there is none, or it has problems: all of them, each with file, line, key and remedy.
@@ -22,6 +24,8 @@ def load_experiment(name: str | Path, *, experiments: Path = EXPERIMENTS, worklo
     """
     document = Document(find(name, experiments))
     experiment = document.parse(Experiment)
+    if repetitions is not None:
+        experiment = experiment.model_copy(update={"repetitions": repetitions})
     library: dict[str, Workload] = {}
     found = list(checks.policy_faults("policies", experiment.policies))
     found += checks.policy_faults("shadows", experiment.shadows)

@@ -40,6 +40,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         patch.setenv("BALLAST_CACHE", str(own_cache("two")))
         try:
             variables = ["-e", f"experiment={EXPERIMENT}", "-e", f"results={results}", "-e", "lab_keep=true"]
+            variables += ["-e", "repetitions=1"]
             done = playbook("run-experiment.yml", *variables)
             assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
             (run,) = (results / "two-hosts-small").iterdir()
@@ -63,6 +64,7 @@ def lines(ran: Ran, host: str) -> list[dict[str, Any]]:
 def test_all_guests_of_both_hosts_end_with_a_number_in_one_run(ran: Ran) -> None:
     trials = read_run(ran.run).trials
     assert set(trials.status) == {"ok"}, trials[["label", "guest", "status", "reason"]].to_string()
+    assert set(trials.block) == {1}, "so often as was asked for"
     assert set(trials.guest) == GUESTS["xen1"] | GUESTS["xen2"]
     assert (trials[trials.metric == "touched_mib_per_s"].value > 0).all()
     assert (ran.run / "report.pdf").exists()

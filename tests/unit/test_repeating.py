@@ -130,6 +130,13 @@ def test_what_could_never_end_by_its_width_is_refused(keys: dict[str, str], said
         written(tmp_path, **keys)
 
 
+def test_it_is_repeated_as_often_as_is_asked_for_and_no_more_than_it_allows(tmp_path: Path) -> None:
+    written(tmp_path)
+    assert load_experiment(tmp_path / "small.yml", 4).repetitions == 4
+    with pytest.raises(ConfigError, match="fewer than repetitions 10"):
+        load_experiment(tmp_path / "small.yml", 10)
+
+
 def test_without_the_key_nothing_is_other(tmp_path: Path) -> None:
     experiment = written(tmp_path).model_copy(update={"repeat_until": None})
     assert len(plan(experiment)) == 2 * 3

@@ -91,6 +91,12 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return asked
 
 
+def test_all_of_them_are_repeated_as_often_as_is_asked_for() -> None:
+    parts = series.parts(["quick", "e02-mono"], series.Where.LAB, 6)
+    assert [part.experiment.repetitions for part in parts] == [6, 6]
+    assert parts[0].most_s > series.parts(["quick"], series.Where.LAB)[0].most_s
+
+
 def test_several_experiments_come_to_one_report_and_the_same_command_again_takes_what_has_ended(world: World) -> None:
     first, second = world.experiment("first"), world.experiment("second")
     said = world.run("--simulate", first, second)
