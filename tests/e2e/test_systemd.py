@@ -61,7 +61,15 @@ def test_the_role_makes_a_service_that_systemd_keeps_alive_and_that_can_be_taken
     server.play(**given)
     until(lambda: min(balanced(port).values(), default=0) > 310 and len(balanced(port)) == 2, 180, "both have half")
     assert server.ask("systemctl is-active ballast") == "active"
+    assert server.ask("journalctl -u ballast -o cat | grep -c '^Starting'") == "1"
     assert re.search(r"^server +: ok=\d+ +changed=0 ", server.play(**given), re.MULTILINE)
+
+    (tmp_path / "bad.yml").write_text(f"{config.read_text()}perod_s: 2\n")
+    said = server.play(well=False, **{**given, "service_config": str(tmp_path / "bad.yml")})
+    assert f"{tmp_path}/bad.yml cannot be used, and nothing was changed: " in said
+    assert "perod_s" in said
+    assert "/.ansible/tmp" not in said.partition("cannot be used")[2]
+    assert server.ask("systemctl is-active ballast") == "active"
 
     before_mib = xl_list_mib(lived)
     server.ask("kill -9 $(systemctl show -p MainPID --value ballast)")
