@@ -96,6 +96,10 @@ def booted(name: str, info: Mapping[str, str], running: Sequence[str]) -> Iterat
 def fits(experiment: Experiment, site: Site, state: HostState) -> Iterator[Finding]:
     """Judge whether the experiment fits what Xen has."""
     names = {machine.name: machine.xen_name for machine in site.guests}
+    to_be_made = [machine.xen_name for machine in site.guests if machine.made and machine.xen_name not in state.domains]
+    if to_be_made:
+        yield Finding(what=f"Xen has no domain {', '.join(to_be_made)} yet; playbooks/provision.yml makes it")
+        return
     if missing := [name for name in names.values() if name not in state.domains]:
         has = ", ".join(name for name, domain in state.domains.items() if domain.domid)
         yield Finding(
@@ -131,7 +135,10 @@ def _guest(guest: Guest, machine: Machine) -> Iterator[Finding]:
         with connect(machine) as connection:
             said = answer(machine, connection, ["sh", "-c", LOOK])
     except ConnectionFailed as error:
-        yield Finding(what=f"{machine.name} cannot be entered", remedy=str(error))
+        if machine.made:
+            yield Finding(what=f"{machine.name} does not answer yet; playbooks/provision.yml makes it or starts it")
+        else:
+            yield Finding(what=f"{machine.name} cannot be entered", remedy=str(error))
         return
     yield Finding(what=_way(machine))
     yield from able(guest, said)

@@ -54,18 +54,19 @@ def examine(
     guests = len(wanted.envelope().guests)
     print(f"experiment {wanted.name}: {guests} guests, {len(wanted.policies)} policies, in order")
     wrong = 0
-    where = located(wanted, inventory, machines)
-    parts = wanted.parts()
-    found = [
-        doctor.examine_lab(wanted, Document(find(experiment))) if lab and where is None else (),
-        *(hosts.examine(parts[host].envelope(), one, enter=bool(inventory)) for host, one in (where or {}).items()),
-        doctor.examine_deep() if deep else (),
-    ]
-    for finding in chain.from_iterable(found):
-        print(f"{'WRONG' if finding.remedy else 'ok   '} {finding.what}")
-        if finding.remedy:
-            print(f"      remedy: {finding.remedy}")
-            wrong += 1
+    with Progress().alive(lambda: "asking the machines"):
+        where = located(wanted, inventory, machines)
+        parts = wanted.parts()
+        found = [
+            doctor.examine_lab(wanted, Document(find(experiment))) if lab and where is None else (),
+            *(hosts.examine(parts[host].envelope(), one, enter=bool(inventory)) for host, one in (where or {}).items()),
+            doctor.examine_deep() if deep else (),
+        ]
+        for finding in chain.from_iterable(found):
+            print(f"{'WRONG' if finding.remedy else 'ok   '} {finding.what}")
+            if finding.remedy:
+                print(f"      remedy: {finding.remedy}")
+                wrong += 1
     if wrong:
         raise typer.Exit(Exit.BAD_INPUT)
 

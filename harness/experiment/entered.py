@@ -128,6 +128,7 @@ def machine(facts: Facts, options: Options) -> Machine:
         proxy=_proxy(facts, options),
         sudo=bool(facts["become"]) and user != "root",
         domain=str(facts["domain"]),
+        made=bool(facts.get("made")),
     )
 
 

@@ -36,6 +36,8 @@ class Machine:
     """Whether its user becomes root by sudo, which asks for no password then."""
     domain: str = ""
     """What Xen calls it, where that is not its name."""
+    made: bool = False
+    """Whether the playbooks make it, or start it, where it is not there."""
 
     @property
     def xen_name(self) -> str:

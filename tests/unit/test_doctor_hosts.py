@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import hosts
 from harness.cli.doctor import Finding
 from harness.cli.hosts import able, booted, examine, fits
 from harness.experiment.config import Experiment
 from harness.experiment.site import Site
 from harness.xen.domains import Domain, HostState
 from harness.xen.machine import Machine
+from harness.xen.ssh import ConnectionFailed
 
 MIB = 1024
 EXPERIMENT = Experiment.model_validate({
@@ -49,6 +51,22 @@ def test_a_host_and_guests_that_fit_are_not_complained_of() -> None:
     assert wrong(booted("dom0", INFO, ["systemd", "sshd", "libvirtd"])) == []
     assert wrong(fits(EXPERIMENT, SITE, STATE)) == []
     assert wrong(able(EXPERIMENT.guests[0], ["balloon", "pressure", "perl", "swap 409596"])) == []
+
+
+def test_guests_that_are_yet_to_be_made_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    yet = replace(SITE, guests=tuple(replace(machine, made=True) for machine in SITE.guests))
+    none = replace(STATE, domains={})
+    found = list(fits(EXPERIMENT, yet, none))
+    assert wrong(found) == []
+    assert "Xen has no domain Windows 10, g2 yet; playbooks/provision.yml makes it" in found[0].what
+    assert "Xen has no domain Windows 10, g2; it has none" in wrong(fits(EXPERIMENT, SITE, none))[0]
+
+    def away(machine: Machine, **_: object) -> None:
+        raise ConnectionFailed(f"{machine.name} does not answer")
+
+    monkeypatch.setattr(hosts, "connect", away)
+    assert [said.partition(":")[0] for said in wrong(examine(EXPERIMENT, yet, enter=True))] == ["dom0 cannot be asked"]
+    assert len(wrong(examine(EXPERIMENT, SITE, enter=True))) == 3
 
 
 @pytest.mark.parametrize(
