@@ -49,7 +49,8 @@ def not_in_lab(experiment: Experiment) -> str:
         return "only the simulator has its policies"
     if kinds := sorted(_behaviours(experiment).difference(FAULTS)):
         return f"the lab cannot make guests {', '.join(kinds)}"
-    if (count := len(experiment.envelope().guests)) > MOST_GUESTS:
+    counts = [len(part.envelope().guests) for part in experiment.parts().values()]
+    if (count := max(counts)) > MOST_GUESTS:
         return f"it has {count} guests, and the lab has room for {MOST_GUESTS}"
     return ""
 

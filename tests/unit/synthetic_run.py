@@ -13,7 +13,17 @@ from harness.governor import Plan, Step
 from harness.policies import make
 from harness.policies.base import Allocation
 from harness.ports import Outcome
-from harness.records import RunFolder, Stamp, TrialKey, TrialRow, TrialWriter, again, decision_record, without_again
+from harness.records import (
+    RunFolder,
+    Stamp,
+    TickWriter,
+    TrialKey,
+    TrialRow,
+    TrialWriter,
+    again,
+    decision_record,
+    without_again,
+)
 from harness.view import HostView
 
 MIB = 1024
@@ -69,7 +79,7 @@ def view(tick: int, current_kib: Sequence[float]) -> HostView:
     return HostView.from_json({"time_s": 2.0 * tick, "host": host, "guests": guests})
 
 
-def write_trial(writer: TrialWriter, clock: VirtualTime, *, ticks: int = 4, shadows: Sequence[str] = ()) -> None:
+def write_trial(writer: TickWriter, clock: VirtualTime, *, ticks: int = 4, shadows: Sequence[str] = ()) -> None:
     """Write the ticks of one trial."""
     watching = {f"{name} (shadow)": make(name) for name in shadows}
     moves = writer.key.policy != "static"

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pytest
 
-from harness.records import RecordsError, RunFolder, TrialWriter, read_decisions, read_run
+from harness.records import RecordsError, RunFolder, Stamp, TrialWriter, read_decisions, read_run
 from harness.records.whole import DONE, FORMAT
 from tests.unit import synthetic_run as synthetic
 from tests.unit.test_records import RUN_FILES, key, one_trial
@@ -183,6 +183,20 @@ def test_a_disk_that_is_full_ends_a_trial_with_the_file_and_the_remedy_and_it_ca
             writer.event("note")
         monkeypatch.undo()
         with pytest.raises(RecordsError, match="No space left"):  # an event is missing, though there is room again
+            writer.finish(synthetic.rows(writer, {"g1": 5.0, "g2": 7.0}))
+    assert RunFolder.open(run.path).finished() == {(1, 1), (1, 2), (1, 3)}
+
+
+def test_what_one_of_several_hosts_could_not_write_keeps_the_trial_from_its_end(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TrialWriter(run, key(1, 4)) as writer:
+        part = writer.on("xen2", Stamp.now)
+        monkeypatch.setattr(part, "_events", Full(part._events))
+        with pytest.raises(RecordsError, match=r"001-04.*xen2: No space left on device; make room there"):
+            part.event("note")
+        monkeypatch.undo()
+        with pytest.raises(RecordsError, match="No space left"):
             writer.finish(synthetic.rows(writer, {"g1": 5.0, "g2": 7.0}))
     assert RunFolder.open(run.path).finished() == {(1, 1), (1, 2), (1, 3)}
 

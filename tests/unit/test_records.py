@@ -27,6 +27,7 @@ from harness.records import (
     TrialKey,
     TrialRow,
     TrialWriter,
+    read_decisions,
     read_run,
 )
 from tests.unit import synthetic_run as synthetic
@@ -179,6 +180,33 @@ def test_a_second_attempt_replaces_one_that_did_not_end_and_says_so(folder: RunF
     events = run.events.loc[run.events["order"] == 2]
     assert events["event"].tolist() == ["attempt_discarded", "note"]
     assert "3 ticks" in events["detail"].iloc[0]
+
+
+def test_what_the_arbiters_of_several_hosts_write_stands_one_after_the_other_and_is_discarded_together(
+    folder: RunFolder,
+) -> None:
+    clock = synthetic.VirtualTime()
+    with TrialWriter(folder, key(1, 2), stamp=clock) as writer:
+        for host in ("a", "b"):
+            synthetic.write_trial(writer.on(host, clock), clock, ticks=3)
+    with TrialWriter(RunFolder.open(folder.path), key(1, 2), stamp=clock) as writer:
+        first, second = writer.on("a", clock), writer.on("b", clock)
+        synthetic.write_trial(second, clock, ticks=1)
+        synthetic.write_trial(first, clock, ticks=2)
+        second.event("note")
+        writer.finish(synthetic.rows(writer, {"g1": 5.0, "g2": 7.0}))
+    lines = [line for line in read_decisions(folder.path) if line["order"] == 2]
+    assert [(line["host"], line["tick"]) for line in lines] == [("a", 1), ("a", 2), ("b", 1)]
+    events = [json.loads(line) for line in (folder.path / "events.jsonl").read_text().splitlines()]
+    assert [(one["event"], one.get("host")) for one in events if one["order"] == 2] == [
+        ("attempt_discarded", None),
+        ("note", "b"),
+    ]
+    assert "6 ticks" in next(one["detail"] for one in events if one["event"] == "attempt_discarded")
+    samples = read_run(folder.path).samples
+    assert samples.loc[samples["order"] == 2, "tick"].tolist() == [1] * 3 + [2] * 3 + [1] * 3
+    assert not list(folder.path.glob("trials/*/hosts"))
+    assert RunFolder.open(folder.path).damage == {}
 
 
 def test_a_trial_that_has_ended_is_never_overwritten(folder: RunFolder) -> None:
