@@ -4,6 +4,7 @@
     <!-- held-out -->     those on which nothing was tuned
     <!-- ablation -->     ours without each of its parts
     <!-- conditions -->   the mixes on other disks and in other periods: the best other policy, then ours
+    <!-- limits -->       mixes without some of what stands between ours and the bound: the best other, ours, the bound
     <!-- in-words -->     of the mixes, in how many it is ahead, and where it is not
 
 Each table ends with a sentence that counts.
@@ -31,15 +32,16 @@ def read_mixes(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(("geometric_mean", "least_of_static"), ""))
 
 
-def rewritten(page: str, kept: pd.DataFrame) -> str:
-    """Return the page with the tables of what is kept."""
-    ablation = kept["mix"].str.contains(ABLATION)
+def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
+    """Return the page with the tables of what is kept; `limits` are its conditions that take something away."""
+    ablation, limited = kept["mix"].str.contains(ABLATION), kept["condition"].isin(limits)
     here = kept[(kept["condition"] == "") & ~ablation]
     for marker, table in (
         ("mixes", _table(here[~here["held_out"]])),
         ("held-out", _table(here[here["held_out"]])),
         ("ablation", _ablation(kept[ablation])),
-        ("conditions", _conditions(kept[kept["condition"] != ""])),
+        ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited])),
+        ("limits", _limits(kept[~ablation & (limited | (kept["condition"] == ""))], limits)),
         ("in-words", _in_words(here[~here["held_out"]])),
     ):
         page = re.sub(MARKER.format(marker), lambda _, table=table: table, page, flags=re.DOTALL)
@@ -136,6 +138,22 @@ def _conditions(kept: pd.DataFrame) -> str:
     behind = ", ".join(f"{count} ({told})" for told, count in counts.items())
     said = f"Bold: more than 1 % behind. Of {kept['mix'].nunique()} that is: {behind}. {_source(kept)}"
     return "\n".join(lines) + f"\n\n{said}\n\n"
+
+
+def _limits(kept: pd.DataFrame, limits: Sequence[str]) -> str:
+    shown = kept[kept["mix"].isin(kept.loc[kept["condition"] != "", "mix"])]
+    if shown.empty:
+        return NOTHING
+    mixes = list(shown["mix"].unique())
+    lines = [f"| | {' | '.join(mixes)} |", f"|---|{'--:|' * len(mixes)}"]
+    for told in ("", *reversed(limits)):
+        cells = [told or "as it is"]
+        for mix in mixes:
+            rows = shown[(shown["mix"] == mix) & (shown["condition"] == told)]
+            mean = rows.set_index("label")["geometric_mean"]
+            cells.append(f"{best_other(rows)[1]:.3f}, {mean[OURS]:.3f}, {mean[INFORMED]:.3f}" if len(rows) else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\n{_source(shown)}\n\n"
 
 
 def _source(kept: pd.DataFrame) -> str:
