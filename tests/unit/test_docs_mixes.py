@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -43,7 +45,9 @@ def row(mix: str, label: str, mean: float, *, bound: bool = False, least: float 
 def test_a_page_has_what_is_kept(name: Path) -> None:
     page = (mixes.PROJECT / name).read_text(encoding="utf-8")
     kept = reached.read_mixes(mixes.PROJECT / mixes.KEPT)
-    assert reached.rewritten(page, kept) == page, "write it anew with: .venv/bin/python docs/mixes.py"
+    assert reached.rewritten(page, kept, tuple(mixes.limits())) == page, (
+        "write it anew with: .venv/bin/python docs/mixes.py"
+    )
 
 
 def test_a_number_that_no_run_had_is_missing_and_is_not_taken_for_a_text(tmp_path: Path) -> None:
@@ -113,6 +117,25 @@ def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
     found = {path.parent.name: load_experiment(path) for path in tmp_path.glob("*/e09-bursts.yml")}
     assert len(found) == len(mixes.conditions()) == 5
     assert {experiment.period_s for experiment in found.values()} == {1.0, 2.0, 5.0, 10.0}
-    slow = yaml.safe_load((tmp_path / "0" / "e09-bursts.yml").read_text())["machine"]
+    slow = yaml.safe_load((tmp_path / "disks-10-times-slower" / "e09-bursts.yml").read_text())["machine"]
     assert slow["fault_s"] == pytest.approx(10 * load_machine().fault_s)
     assert not list(tmp_path.glob("*/e09-on-xen.yml")), "it is for the lab"
+    for told in mixes.limits():
+        copy = load_experiment(tmp_path / told.replace(" ", "-") / "jumps.yml")
+        asked: Any = SimpleNamespace(experiment=lambda key, copy=copy: copy.resolved().get(key))
+        assert mixes.condition(asked) == told
+
+
+def test_what_a_limit_is_made_of_stands_beside_the_mix_as_it_is() -> None:
+    def rows(mix: str, condition: str, ours: float) -> list[dict[str, object]]:
+        found = [row(mix, "static", 0.4), row(mix, "mom", 0.6), row(mix, "ballast", ours)]
+        found += [row(mix, "informed", 0.8, bound=True), row(mix, "oracle", 0.9, bound=True)]
+        return [{**one, "condition": condition} for one in found]
+
+    kept = pd.DataFrame(
+        [*rows("a", "", 0.5), *rows("a", "moving is free", 0.7), *rows("a", "every 1 s", 0.1), *rows("b", "", 0.9)]
+    )
+    page = reached.rewritten("<!-- limits -->\n<!-- /limits -->\n", kept, ("moving is free", "none of them"))
+    assert "| | a |\n" in page
+    assert "| as it is | 0.600, 0.500, 0.800 |\n| none of them |  |\n| moving is free | 0.600, 0.700, 0.800 |" in page
+    assert "every 1 s" not in page
