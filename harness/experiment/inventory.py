@@ -22,7 +22,12 @@ from harness.progress.plain import plain
 from harness.progress.playbook import PROJECT, environment, failure
 
 PLAYBOOK, FACT = "playbooks/machines.yml", "ballast_machine"
-NEEDED = frozenset({"name", "groups", "host", "port", "remote_user", "secrets", "become", "connection"})
+NEEDED = frozenset({
+    "name", "groups", "host", "port", "remote_user", "private_key_file", "ssh_args", "ssh_common_args",
+    "ssh_extra_args", "ssh_executable", "secrets", "become", "become_method", "become_user", "become_exe",
+    "become_flags", "become_password",
+    "connection", "known_hosts", "domain", "host_of", "lab", "lab_clock",
+})  # fmt: skip
 
 
 def machines(inventories: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -74,8 +79,15 @@ def told(text: str) -> dict[str, dict[str, Any]]:
     """
     try:
         listed = json.loads(text)
-        if not all(isinstance(facts, dict) and facts.keys() >= NEEDED for facts in listed):
+        if not (isinstance(listed, list) and all(map(_is_told, listed))):
             raise ValueError("some machine lacks what is needed")
-    except (ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--machines: not what {PLAYBOOK} collects: {error}; use --inventory instead") from None
     return {facts["name"]: facts for facts in listed}
+
+
+def _is_told(facts: object) -> bool:
+    if not isinstance(facts, dict) or not facts.keys() >= NEEDED:
+        return False
+    groups = facts["groups"]
+    return isinstance(facts["name"], str) and isinstance(groups, list) and all(isinstance(one, str) for one in groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -212,7 +213,15 @@ def test_no_key_need_be_named_and_the_agent_is_asked() -> None:
     assert (found.agent, found.named_only) == (True, False)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"name": "g1"}]', "3"])
+WRONG_TYPES = [{**FACTS, "name": ["g1"]}, {**FACTS, "groups": None}, {**FACTS, "groups": [1]}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1]", '[{"name": "g1"}]', "3", "{}", "NaN", "[" * 100_000, *(json.dumps([one]) for one in WRONG_TYPES)],
+    ids=lambda text: text[:30],
+)
 def test_what_the_playbook_did_not_collect_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--machines"):
         told(text)
+    assert told(json.dumps([FACTS])) == {"g1": FACTS}
