@@ -35,7 +35,11 @@ app = typer.Typer()
 ExperimentArgument = Annotated[str, typer.Argument(help="name or path of the experiment")]
 InventoryOption = Annotated[
     list[Path] | None,
-    typer.Option(help="Ansible inventory of the Xen host and its guests; default: the lab that is up; repeatable"),
+    typer.Option(
+        "--inventory",
+        "-i",
+        help="Ansible inventory of the Xen host and its guests; default: the lab that is up; repeatable",
+    ),
 ]
 
 

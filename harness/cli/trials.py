@@ -75,7 +75,8 @@ def examine(
 def trials(
     experiment: Annotated[str, typer.Argument(help="name or path of the experiment")],
     inventory: Annotated[
-        list[Path] | None, typer.Option(help="Ansible inventory of the Xen host and its guests; repeatable")
+        list[Path] | None,
+        typer.Option("--inventory", "-i", help="Ansible inventory of the Xen host and its guests; repeatable"),
     ] = None,
     machines: MachinesOption = None,
     out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
