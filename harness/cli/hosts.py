@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,8 @@ def examine(experiment: Experiment, site: Site, *, enter: bool) -> Iterator[Find
 def _way(machine: Machine) -> str:
     sudo = ", root by sudo" if machine.sudo else ""
     keys = str(machine.key_file or "the keys of ~/.ssh")
-    return f"{machine}: {keys}{' and the SSH agent' if machine.agent else ''}{sudo}; hosts of {machine.known_hosts}"
+    agent = " and the SSH agent" if machine.agent and os.environ.get("SSH_AUTH_SOCK") else ""
+    return f"{machine}: {keys}{agent}{sudo}; hosts of {machine.known_hosts}"
 
 
 def _host(experiment: Experiment, site: Site) -> Iterator[Finding]:
@@ -79,7 +81,9 @@ def _host(experiment: Experiment, site: Site) -> Iterator[Finding]:
 def booted(name: str, info: Mapping[str, str], running: Sequence[str]) -> Iterator[Finding]:
     """Judge what `xl info` says, and who runs in dom0."""
     if "xen_version" not in info:
-        yield Finding(what=f"{name} runs no Xen", remedy="have roles/xen_host make a Xen host of it (docs/hosts.md)")
+        yield Finding(
+            what=f"{name} runs no Xen", remedy="playbooks/provision.yml makes one of it (docs/hosts.md)"
+        )
         return
     yield Finding(what=f"{name}: Xen {info['xen_version']}, {info.get('xen_scheduler', '?')}")
     if not re.search(r"(^| )dom0_mem=", info.get("xen_commandline", "")):

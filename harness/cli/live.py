@@ -102,6 +102,8 @@ def balance(
         margin_share=margin_percent / 100, margin_kib=margin_mib * KIB_PER_MIB,
     )  # fmt: skip
     where = _site(wanted, inventory)
+    given = f"{', '.join(settings)}, else " if settings else ""
+    say(f"{policy} with {given}its defaults; --set KEY=VALUE changes them")
     clock = where.clock()
     known, keep = ({}, keep_nothing) if trust is None or dry_run else remembered(trust)
     stop: list[bool] = []
