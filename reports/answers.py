@@ -224,7 +224,8 @@ def ground(study: Study) -> str:
     pace = phrase(", one decision every {} s", period) if period else ""
     if study.hosts:
         each = words.semicolon().join(_host(study, host, pool) for host in study.hosts)
-        return phrase("{} {} on {} hosts{}. {}.", where, _guests(study), len(study.hosts), pace, each)
+        hosts = words.counted(len(study.hosts), "host")
+        return phrase("{} {} on {}{}. {}.", where, _guests(study), hosts, pace, each)
     guests = [f"{guest} ({study.workload(guest)})" for guest in study.guests[:12]]
     more = phrase(" and {} more", len(study.guests) - 12) if len(study.guests) > 12 else ""
     shared = phrase(" sharing {} MiB", pool) if pool else ""

@@ -140,11 +140,18 @@ class Study:
         of: dict[str, str] = {}
         for guest in self.experiment("guests") or ():
             if guest.get("host"):
-                count = guest.get("count", 1)
-                names = [guest["name"]] if count == 1 else [f"{guest['name']}{at}" for at in range(1, count + 1)]
+                most = max(guest.get("count", 1), *(self._count(level, guest["name"]) for level in self._levels()))
+                names = [guest["name"], *(f"{guest['name']}{at}" for at in range(1, most + 1))]
                 of |= dict.fromkeys(names, guest["host"])
         there = [guest for guest in self.guests if guest in of]
         return {host: tuple(guest for guest in there if of[guest] == host) for host in dict.fromkeys(of.values())}
+
+    def _levels(self) -> Sequence[Mapping[str, Any]]:
+        return [{}, *((self.experiment("sweep") or {}).get("levels") or ())]
+
+    @staticmethod
+    def _count(level: Mapping[str, Any], guest: str) -> int:
+        return int(((level.get("guests") or {}).get(guest) or {}).get("count") or 1)
 
     def samples(self, place: str, label: str) -> pd.DataFrame:
         """Return the samples of one trial in their order."""

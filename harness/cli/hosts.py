@@ -81,9 +81,7 @@ def _host(experiment: Experiment, site: Site) -> Iterator[Finding]:
 def booted(name: str, info: Mapping[str, str], running: Sequence[str]) -> Iterator[Finding]:
     """Judge what `xl info` says, and who runs in dom0."""
     if "xen_version" not in info:
-        yield Finding(
-            what=f"{name} runs no Xen", remedy="playbooks/provision.yml makes one of it (docs/hosts.md)"
-        )
+        yield Finding(what=f"{name} runs no Xen", remedy="playbooks/provision.yml makes one of it (docs/hosts.md)")
         return
     yield Finding(what=f"{name}: Xen {info['xen_version']}, {info.get('xen_scheduler', '?')}")
     if not re.search(r"(^| )dom0_mem=", info.get("xen_commandline", "")):

@@ -162,7 +162,11 @@ def located(
 
     """
     if machines is not None:
-        return site.sites(told(machines.read()), experiment.envelope(), "the inventory")
+        try:
+            text = machines.read()
+        except UnicodeDecodeError:
+            text = ""
+        return site.sites(told(text), experiment.envelope(), "the inventory")
     return site.all_from_inventory(inventories, experiment.envelope()) if inventories else None
 
 

@@ -18,7 +18,10 @@ from harness.records.again import AGAIN, is_again
 from harness.simulator.machine import Machine, load_machine
 from harness.statistics import BOUNDS
 
-RESERVED = frozenset({"all", "controller", "dom0", "localhost", "ungrouped", "xen"})
+RESERVED = frozenset({
+    "all", "controller", "dom0", "localhost", "provisioned", "ungrouped", "xen", "xen-guests", "xen-hosts",
+    "xen_guests", "xen_hosts",
+})  # fmt: skip
 """Names that Ansible, Xen or the inventory give to something else."""
 
 
@@ -53,7 +56,8 @@ def faults(experiment: Experiment) -> Iterator[Problem]:
 def host_faults(experiment: Experiment) -> Iterator[Problem]:
     """What is wrong with the hosts over which the guests are spread."""
     named = {guest.host for guest in experiment.guests if guest.host is not None}
-    members = {member.name for guest in experiment.guests for member in guest.members()}
+    levels = [experiment.guests, *(level.guests for level in experiment.levels())]
+    members = {member.name for guests in levels for guest in guests for member in guest.members()}
     for index, guest in enumerate(experiment.guests):
         if named and guest.host is None:
             said = f"is missing, and other guests are on {', '.join(sorted(named))}; say it of each guest, or of none"

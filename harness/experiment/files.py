@@ -39,7 +39,8 @@ def load_experiment(
         found.append((("name",), said))
     found += checks.sweep_faults(experiment.sweep, [guest.name for guest in experiment.guests])
     for at, level in _levels(experiment):
-        found += [((*at, *key), said) for key, said in checks.faults(level)]
+        # What a host has of its own, no level can change.
+        found += [(key if key[0] == "hosts" else (*at, *key), said) for key, said in checks.faults(level)]
         found += [((*at, *key), said) for key, said in checks.work_faults(level.guests, workloads, library)]
     if found:
         raise document.error(found)

@@ -21,6 +21,9 @@ from harness.experiment.document import ConfigError
 from harness.progress.plain import plain
 from harness.progress.playbook import PROJECT, environment, failure
 
+TEXTS = {"known_hosts": "ballast_known_hosts", "domain": "xen_domain", "host_of": "xen_host"}
+"""Fact → the variable that it comes from, which is ours and may have any type."""
+UNPARSED = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
 PLAYBOOK, FACT = "playbooks/machines.yml", "ballast_machine"
 NEEDED = frozenset({
     "name", "groups", "host", "port", "remote_user", "private_key_file", "ssh_args", "ssh_common_args",
@@ -51,7 +54,7 @@ def machines(inventories: Sequence[Path]) -> dict[str, dict[str, Any]]:
         said: Mapping[str, Any] = event.get("event_data") or {}
         match event.get("event"):
             case "runner_on_ok" if FACT in (facts := (said.get("res") or {}).get("ansible_facts") or {}):
-                found[said["host"]] = facts[FACT]
+                found[said["host"]] = texts(facts[FACT])
             case "runner_on_failed":
                 found[said["host"]] = {"name": said["host"], "fault": failure(said).partition(": ")[2]}
             case "error" | "verbose" | "warning":
@@ -61,7 +64,8 @@ def machines(inventories: Sequence[Path]) -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="ballast-") as folder, suppress(pexpect.TIMEOUT):
         runner = ansible_runner.run(
             private_data_dir=folder, project_dir=str(PROJECT), playbook=PLAYBOOK, quiet=True,
-            inventory=[str(path.absolute()) for path in inventories], envvars=environment(PROJECT), event_handler=hear,
+            inventory=[str(path.absolute()) for path in inventories], envvars=environment(PROJECT) | UNPARSED,
+            event_handler=hear,
             cancel_callback=lambda: False,  # else it takes Ctrl-C and SIGTERM for itself, for as long as we live
         )  # fmt: skip
         if runner.rc and not found:
@@ -83,7 +87,18 @@ def told(text: str) -> dict[str, dict[str, Any]]:
             raise ValueError("some machine lacks what is needed")
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"--machines: not what {PLAYBOOK} collects: {error}; use --inventory instead") from None
-    return {facts["name"]: facts for facts in listed}
+    return {facts["name"]: texts(facts) for facts in listed}
+
+
+def texts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a machine's facts with our own variables as texts: none is empty, and what can be no text its fault."""
+    plain_facts = dict(facts)
+    for key, variable in TEXTS.items():
+        value = facts[key]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            plain_facts["fault"] = f"{variable} is {value!r}, and has to be a text"
+        plain_facts[key] = "" if value is None else str(value)
+    return plain_facts
 
 
 def _is_told(facts: object) -> bool:

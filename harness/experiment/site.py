@@ -68,7 +68,13 @@ def sites(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site
     Raises:
         ConfigError: as above.
     """
-    return {host: site(known, part, said) for host, part in experiment.parts().items()}
+    found = {host: site(known, part, said) for host, part in experiment.parts().items()}
+    of: dict[tuple[str, int, Sequence[str]], str] = {}
+    for host, one in found.items():
+        place = (one.dom0.address, one.dom0.port, one.dom0.proxy)
+        if (other := of.setdefault(place, host)) != host:
+            raise ConfigError(f"{said}: {other} and {host} are one machine ({one.dom0}); correct ansible_host or port")
+    return found
 
 
 def site(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site:
@@ -87,8 +93,14 @@ def site(known: Mapping[str, Facts], experiment: Experiment, said: str) -> Site:
         )
     _sound(there, guests, said)
     host = _host(known, experiment, said)
+    _sound(known, [host], said)
     lab = known[host]["lab"]
     of = {name: _machine(known[name], said) for name in (host, *guests)}
+    domains: dict[str, str] = {}
+    for name in guests:
+        if (other := domains.setdefault(of[name].xen_name, name)) != name:
+            both = f"{other} and {name} are both the domain {of[name].xen_name} on {host}"
+            raise ConfigError(f"{said}: guests {both}; correct xen_domain")
     return Site(
         dom0=of[host],
         guests=tuple(of[name] for name in guests),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+import re
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -128,8 +129,8 @@ def _entries(file: Path, *, needed: bool) -> Iterator[_Entry]:
             raise
         return
     for number, line in enumerate(text.split("\n"), start=1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
+        words = re.split("[ \t\r]+", re.sub("^[ \t\r]+|[ \t\r]+$", "", line))  # other white space is none to OpenSSH
+        if not words[0] or words[0].startswith("#"):
             continue
         marker = words.pop(0) if words[0].startswith("@") else ""
         names, kind, written = (*words[:3], "", "", "")[:3]
@@ -147,7 +148,8 @@ def _key(kind: str, written: str) -> tuple[bytes, str]:
         blob = b64decode(written, validate=True)
         if paramiko.Message(blob).get_text() != kind or not kind:
             return b"", f"no key of the type {kind[:40]}" if kind else "no key"
-        paramiko.PKey.from_type_string(kind, blob)
+        if paramiko.PKey.from_type_string(kind, blob).asbytes() != blob:
+            return b"", "its key is not whole"
     except paramiko.pkey.UnknownKeyType:
         return b"", f"a key of the type {kind[:40]}, which is not understood here"
     except (ValueError, binascii.Error):

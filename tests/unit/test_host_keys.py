@@ -58,6 +58,8 @@ def test_a_key_that_is_there_is_believed(tmp_path: Path, text: str) -> None:
         ("g1.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA\n", "line 1: its key cannot be read"),
         ("g1.example.org sk-ssh-ed25519@openssh.com AAAA\n", "line 1: no key of the type sk-ssh"),
         ("g1.example.org\n", "line 1: no key"),
+        (line("g1.example.org").replace(" ", "\f", 1), "is not in"),
+        ("g1.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAAA==\n", "line 1: its key"),
     ],
 )
 def test_another_key_is_not_and_the_lines_that_are_of_no_use_are_named(tmp_path: Path, text: str, said: str) -> None:

@@ -103,7 +103,10 @@ def test_what_cannot_be_made_of_a_host_is_told_only_where_that_host_is_needed(kn
     assert "'nowhere' is undefined" in known["lost"]["fault"]
     of_two = load_experiment("quick").envelope()
     two = of_two.model_copy(update={"guests": of_two.guests[:2]})
-    assert site(known, two, "mine.yml").dom0.name == "alpha"
+    with pytest.raises(ConfigError, match=r"guests g1 and g2 are both the domain Windows 10 on alpha; correct xen_dom"):
+        site(known, two, "mine.yml")
+    apart = {**known, "g2": known["g2"] | {"domain": "db [old]"}}
+    assert site(apart, two, "mine.yml").dom0.name == "alpha"
     renamed = of_two.guests[0].model_copy(update={"name": "lost"})
     with pytest.raises(ConfigError, match=r"mine\.yml: lost: .*'nowhere' is undefined; correct"):
         site(known, two.model_copy(update={"guests": (renamed,)}), "mine.yml")
@@ -127,14 +130,48 @@ def test_an_unknown_guest_host_or_count_of_hosts_is_told(known: dict[str, dict[s
 
 
 @pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("xen_domain: '{{ typo }}'", "'typo' is undefined; correct"),
+        ("ballast_known_hosts: '{{ typo }}/known'", "'typo' is undefined; correct"),
+        ("xen_domain: {a: b}", r"xen_domain is \{'a': 'b'\}, and has to be a text; correct"),
+        ("xen_host: [alpha]", r"xen_host is \['alpha'\], and has to be a text; correct"),
+        ("xen_domain: 7\nxen_host:", ""),
+    ],
+)
+def test_a_variable_of_ours_that_is_none_is_told_and_none_that_is_empty(
+    tmp_path: Path, variable: str, said: str
+) -> None:
+    (tmp_path / "mine.yml").write_text("xen_hosts: {hosts: {alpha: }}\nxen_guests: {hosts: {g1: }}\n")
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "g1.yml").write_text(f"{variable}\n")
+    quick = load_experiment("quick")
+    one = quick.model_copy(update={"guests": quick.guests[:1]})
+    if said:
+        with pytest.raises(ConfigError, match=rf"mine\.yml: g1: .*{said}"):
+            from_inventory([tmp_path / "mine.yml"], one)
+    else:
+        assert from_inventory([tmp_path / "mine.yml"], one).guests[0].xen_name == "7"
+
+
+@pytest.mark.parametrize(
     ("file", "said"),
-    [(None, "no such inventory"), ("xen_hosts: [1, 2]\n", "Ansible cannot read it|group xen_guests has none")],
+    [
+        (None, "no such inventory"),
+        ("xen_hosts: [1, 2]\n", "Ansible cannot read it|group xen_guests has none"),
+    ],
 )
 def test_what_ansible_cannot_read_is_told(tmp_path: Path, file: str | None, said: str) -> None:
     if file is not None:
         (tmp_path / "mine.yml").write_text(file)
     with pytest.raises(ConfigError, match=said):
         from_inventory([tmp_path / "mine.yml"], load_experiment("quick").envelope())
+
+
+def test_an_inventory_that_ansible_takes_for_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.ini").write_text("[xen_hosts\nalpha\n")
+    with pytest.raises(ConfigError, match=r"mine\.ini: Ansible cannot read it"):
+        from_inventory([tmp_path / "mine.ini"], load_experiment("quick"))
 
 
 FACTS: dict[str, Any] = {

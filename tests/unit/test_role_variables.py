@@ -14,13 +14,15 @@ import yaml
 
 PROJECT = Path(__file__).parents[2]
 ROLE = PROJECT / "roles" / "xen_host"
-TELL = "{{ dict(guests=xen_host_guests, of_nobody=xen_host_of_nobody, disks=xen_host_imaged) }}"
+TELL = "{{ dict(guests=xen_host_guests, of_nobody=xen_host_of_nobody, astray=xen_host_astray, disks=xen_host_imaged) }}"
 GUESTS: dict[str, dict[str, Any]] = {
     "g1": {"xen_host": "alpha", "xen_guest_image": {"type": "pvh", "address": "192.0.2.21/24"}},
     "g2": {"xen_host": "beta", "xen_guest_domain": {"name": "g2"}},
     "g3": {"xen_host": "alpha", "xen_domain": "Windows 10", "xen_guest_image": {}},
     "g4": {"xen_host": "beta"},
     "g5": {"xen_guest_domain": {"name": "g5"}},
+    "g6": {"xen_host": None, "xen_guest_processor_percent": 40},
+    "g7": {"xen_host": "gamma", "xen_guest_image": {}},
 }
 
 
@@ -67,7 +69,8 @@ def test_each_host_starts_its_own_guests(told: dict[str, dict[str, Any]]) -> Non
 
 
 def test_a_guest_of_which_nobody_says_whose_it_is_is_named(told: dict[str, dict[str, Any]]) -> None:
-    assert [said["of_nobody"] for said in told.values()] == [["g5"], ["g5"]]
+    assert [said["of_nobody"] for said in told.values()] == [["g5", "g6"], ["g5", "g6"]]
+    assert [said["astray"] for said in told.values()] == [["g7"], ["g7"]]
 
 
 def test_a_guest_from_an_image_has_the_experiments_memory_and_swap_for_all_that_can_be_taken(

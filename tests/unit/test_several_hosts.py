@@ -25,6 +25,7 @@ from harness.records import RecordsError, Stamp, TrialRow, read_decisions, read_
 from harness.replay import replay_run
 from harness.simulator.machine import load_machine
 from harness.simulator.runner import one_by_one, simulate
+from harness.xen.machine import Machine
 from reports.answers import ground
 from reports.study import studies
 from reports.timeline import timelines
@@ -41,7 +42,7 @@ def written(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 
 
 def facts(name: str, group: str, host_of: str = "") -> dict[str, Any]:
-    return {"name": name, "groups": [group], "host_of": host_of, "lab": ""}
+    return {"name": name, "groups": [group], "host_of": host_of, "lab": "", "address": name}
 
 
 # What an experiment may say ------------------------------------------------------------------------------------------
@@ -66,6 +67,7 @@ def test_without_limits_each_host_has_room_for_its_own_guests_at_their_largest()
     [
         (lambda said: said["guests"][1].pop("host"), r"guests\[1\]\.host: is missing, and other guests are on"),
         (lambda said: said["guests"][0].update(host="g2"), r"guests\[0\]\.host: g2 is the name of a guest"),
+        (lambda said: said["guests"][0].update(host="xen_hosts"), r"means something else to Ansible; call the host"),
         (lambda said: said["guests"][0].update(host="localhost"), r"means something else to Ansible; call the host"),
         (lambda said: said["guests"][0].update(host="../x"), r"guests\[0\]\.host"),
         (lambda said: said["hosts"].update(xen3={"pool_mib": 1}), r"hosts\.xen3: no guest is on xen3; did you mean"),
@@ -94,14 +96,20 @@ def test_what_cannot_be_is_refused_by_line_and_key(
 def test_a_guest_that_the_inventory_has_elsewhere_and_a_host_that_is_not_there_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.experiment.site._machine", lambda facts, _: facts["name"])
+    def machine(told: dict[str, Any], _: str) -> Machine:
+        return Machine(name=told["name"], address=told["address"], known_hosts=Path("known"))
+
+    monkeypatch.setattr("harness.experiment.site._machine", machine)
     hosts = {name: facts(name, "xen_hosts") for name in ("xen1", "xen2")}
     guests = {name: facts(name, "xen_guests") for name in ("g1", "g2", "g3", "g4")}
     found = sites({**hosts, **guests}, BOTH, "mine.yml")
-    assert {host: (one.dom0, *one.guests) for host, one in found.items()} == {
-        "xen1": ("xen1", "g1", "g2"),
-        "xen2": ("xen2", "g3", "g4"),
+    assert {host: [each.name for each in (one.dom0, *one.guests)] for host, one in found.items()} == {
+        "xen1": ["xen1", "g1", "g2"],
+        "xen2": ["xen2", "g3", "g4"],
     }
+    one_machine = {**hosts, "xen2": hosts["xen2"] | {"address": "xen1"}}
+    with pytest.raises(ConfigError, match=r"xen1 and xen2 are one machine \(xen2 \(root@xen1:22\)\); correct"):
+        sites({**one_machine, **guests}, BOTH, "mine.yml")
     with pytest.raises(ConfigError, match="guest g3 has xen_host: xen1, and in two-hosts it is on xen2; correct one"):
         sites({**hosts, **guests, "g3": facts("g3", "xen_guests", "xen1")}, BOTH, "mine.yml")
     with pytest.raises(ConfigError, match="guest g4 has host: xen2, and group xen_hosts has xen1"):
@@ -219,8 +227,8 @@ def test_who_stops_it_stops_every_part_within_a_tick(monkeypatch: pytest.MonkeyP
     ended: list[str] = []
 
     def works(begin: Begin, watch: Watch) -> list[TrialRow]:
-        begin(lambda: None)
         try:
+            begin(lambda: None)
             while True:
                 watch("works")
         except GivenUpError:
@@ -272,6 +280,24 @@ def test_the_report_has_the_guests_of_each_host_together_and_says_what_each_shar
     first, second = timelines(study)
     assert "the guests of xen1" in first.caption
     assert "the guests of xen2" in second.caption
+
+
+def test_guests_that_only_a_level_counts_out_are_in_the_report_too(tmp_path: Path) -> None:
+    many = {"name": "count", "levels": [{"at": 1}, {"at": 2, "guests": {"g4": {"count": 2, "initial_mib": 170}}}]}
+    wanted = load_experiment(written(tmp_path, lambda said: said.update(sweep=many, repetitions=1)))
+    (study,) = studies([simulate(wanted, tmp_path, load_machine(), one_by_one, lambda *_: None).folder])
+    assert study.hosts == {"xen1": ("g1", "g2"), "xen2": ("g3", "g4", "g41", "g42")}
+    captions = [picture.caption for part in study.parts for picture in timelines(part)]
+    assert sum("the guests of xen2" in caption for caption in captions) == 2
+
+
+def test_one_host_is_one(tmp_path: Path) -> None:
+    def one(said: dict[str, Any]) -> None:
+        said.update(hosts={}, guests=said["guests"][:2], judged_by=[], repetitions=1)
+
+    wanted = load_experiment(written(tmp_path, one))
+    (study,) = studies([simulate(wanted, tmp_path, load_machine(), one_by_one, lambda *_: None).folder])
+    assert "2 guests on 1 host, one" in ground(study)
 
 
 def test_the_experiment_of_the_manifest_is_itself_one_that_can_be_run(run: Path, tmp_path: Path) -> None:
