@@ -85,7 +85,7 @@ class Workload(Model):
     metrics: Annotated[tuple[Metric, ...], Listed] = ()
     """The first is the headline. None: the guest is there for the others' sake."""
     likes_mib: float | str
-    """Memory with which it is unhindered: a number, or a sum such as `"{footprint_mib} + 24"`."""
+    """Memory with which it is unhindered: a number, or a sum such as `"{footprint_mib} * 1.5 + 24"`."""
     disk_mib: float | str = 0
     """What its packages and its data take on the guest's disk: a number, or such a sum."""
     time_limit_s: float | None = None
@@ -176,11 +176,12 @@ class Workload(Model):
                 try:
                     _sum(getattr(self, key), self.fill({}))
                 except ValueError:
-                    yield (key,), 'must be a number or a sum such as "{footprint_mib} + 24"'
+                    yield (key,), 'must be a number or a sum such as "{footprint_mib} * 1.5 + 24"'
 
 
 def _sum(said: float | str, values: Mapping[str, Value]) -> float:
-    return math.fsum(map(float, _filled(str(said), values).split("+")))
+    terms = _filled(str(said), values).split("+")
+    return math.fsum(math.prod(map(float, term.split("*"))) for term in terms)
 
 
 def _placeholders(*texts: str) -> set[str]:

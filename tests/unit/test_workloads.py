@@ -86,6 +86,8 @@ def test_the_memory_it_likes_follows_its_parameters(tmp_path: Path) -> None:
     assert load(tmp_path).wanted_mib({}) == 12.5
     assert load(tmp_path).wanted_mib({"mib": 20}) == 22.5
     assert load(tmp_path, likes_mib=3).wanted_mib({}) == 3
+    twice = load(tmp_path, likes_mib="{mib} * 2 + 1.5")
+    assert twice.wanted_mib({"mib": 10}) == 21.5
 
 
 @pytest.mark.parametrize(
