@@ -13,7 +13,8 @@ from harness.experiment.document import Document
 from harness.experiment.needs import library_of
 from harness.lab import deep, shape
 from harness.lab.image import LabError, cache_root
-from harness.lab.lab import Lab, require_memory
+from harness.lab.lab import Lab
+from harness.lab.room import require_memory
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -72,7 +73,7 @@ def _shapes(experiment: Experiment, file: Document) -> list[shape.Shape]:
     try:
         wanted = list(shape.all_of(experiment, library_of(experiment)).values())
         key = "pool_mib"
-        require_memory(wanted)
+        require_memory([each for each in wanted if Lab.of(each).state() is None])
     except LabError as error:
         raise file.error([((key,), str(error))]) from error
     return wanted

@@ -15,7 +15,8 @@ from harness.experiment.files import load_experiment
 from harness.experiment.needs import library_of
 from harness.lab import access, shape
 from harness.lab.image import LabError
-from harness.lab.lab import Lab, require_memory
+from harness.lab.lab import Lab
+from harness.lab.room import require_memory
 from harness.lab.shape import Clock
 from harness.progress import Progress
 from harness.progress.owner import playbook_pid
@@ -62,7 +63,7 @@ def up(
     progress = Progress()
     were_up = [lab.state() is not None for lab, _ in labs]
     with progress.alive():
-        require_memory(shapes)
+        require_memory([wanted for (_, wanted), up in zip(labs, were_up, strict=True) if not up])
         states = [
             lab.up(wanted, progress.say, None if keep else playbook_pid(), at_rest=not wait, beside=shapes)
             for lab, wanted in labs

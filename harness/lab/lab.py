@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from harness.lab import inventory, qemu
 from harness.lab.held import LOCK
 from harness.lab.image import PROJECT, Image, LabError, cache_root, locked, obtain
+from harness.lab.room import require_memory
 from harness.lab.shape import Clock, Shape
 
 KEEPER = "harness.lab.keeper"
@@ -30,8 +31,6 @@ START_S = 60.0
 AT_REST = "at-rest"
 """A file in the lab's folder: it stands still at its snapshot, and nobody has used it yet."""
 END_S = 20.0
-SPARE_MIB = 512
-"""What the machine that runs the lab keeps for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +118,8 @@ class Lab:
             LabError: it cannot be started; the message says what to do.
 
         """
-        require_memory([shape])
+        if self.state() is None:
+            require_memory([shape])
         image = obtain(shape.image, say)
         with locked(self.folder):
             if (state := self.state()) is not None:
@@ -282,22 +282,6 @@ class Lab:
         """Remove the lab's disks and snapshot; the image stays."""
         self.down()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def require_memory(shapes: Sequence[Shape]) -> None:
-    """Raise LabError when this machine has too little memory for these labs, as far as they are not up."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    available_mib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) // 1024
-    wanted = [shape for shape in shapes if Lab.of(shape).state() is None]
-    taken_mib = sum(shape.taken_mib for shape in wanted)
-    if wanted and taken_mib + SPARE_MIB > available_mib:
-        pools = " + ".join(str(shape.pool_mib) for shape in wanted)
-        reserves = " + ".join(str(shape.reserve_mib) for shape in wanted)
-        raise LabError(
-            f"the lab takes up to {taken_mib} MiB (pool {pools}, reserve {reserves}, what does "
-            f"not fit into the pool on disks in memory, dom0, Xen) and {SPARE_MIB} MiB must be left, but this machine "
-            f"has {available_mib} MiB available. Lower pool_mib."
-        )
 
 
 def _overlay(path: Path, backing: Path) -> None:

@@ -19,7 +19,8 @@ from harness.experiment.site import sites
 from harness.experiment.together import Begin, GivenUpError, Part, Watch, together
 from harness.lab import inventory, shape
 from harness.lab.image import LabError
-from harness.lab.lab import Lab, require_memory
+from harness.lab.lab import Lab
+from harness.lab.room import require_memory
 from harness.policies import make
 from harness.records import RecordsError, Stamp, TrialRow, read_decisions, read_run
 from harness.replay import replay_run
@@ -154,7 +155,6 @@ def test_two_labs_must_find_room_together(monkeypatch: pytest.MonkeyPatch) -> No
     one_mib = shapes[0].taken_mib + 600
     meminfo = f"MemTotal: 1 kB\nMemAvailable: {one_mib * 1024} kB\n"
     monkeypatch.setattr(Path, "read_text", lambda _: meminfo)
-    monkeypatch.setattr(Lab, "state", lambda _: None)
     require_memory(shapes[:1])
     with pytest.raises(LabError, match=r"pool 800 \+ 700, reserve 64 \+ 64"):
         require_memory(shapes)
