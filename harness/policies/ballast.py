@@ -10,6 +10,8 @@ Ours. What guests need, and whether they could live with less, is estimated in `
    who is served: that is the turn, and shares are its length.
 3. Those that can live with less pay for it, down to where their last KiB is worth what it is to the last one served.
 4. What is left goes to growth that is to come, to the next in line, to those that lived with less, to spare memory.
+   What a guest lately needed and will need again is lent to who lives with less only as far as it would be back in
+   time: what is lent must be written out first. And whoever has fewer shares does not begin its turn in it.
 5. What nobody needs stays where it is, for moving costs the guest's own processor. When somebody needs it, it is taken
    from who has most of it beyond what it lately needed.
 """
@@ -46,10 +48,10 @@ class BallastParams(Params):
         description="0 to 10: growth is served ahead by so many times a period and 2 s; 1, ours",
     )
     memory_s: float = Field(
-        default=60.0,
+        default=120.0,
         gt=0,
         le=86400,
-        description="s, above 0 to 86400: the most that was needed fades to 1/e in this; 60",
+        description="s, above 0 to 86400: the most that was needed fades to 1/e in this; 120, ours",
     )
     turn_s: float = Field(
         default=60.0, gt=0, le=86400, description="s, above 0 to 86400: average over the time not lost; 60, ours"
@@ -76,6 +78,19 @@ class BallastParams(Params):
     protect: float = Field(
         default=1.0, ge=0, le=1, description="0 to 1: part of what a guest had at first that nobody takes; 1, ours"
     )
+    hold: float = Field(
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="0 to 1000: by so many times more counts who is being served; 1, ours",
+    )
+    keep: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="0 to 1: part that is not lent of what a guest lately needed and could not have back in time; 1, "
+        "ours",
+    )
     uncensored: bool = Field(
         default=True,
         description="true or false: what is lacking is learned from committed memory, or is what is in swap",
@@ -97,7 +112,10 @@ class Ballast:
     def reset(self) -> None:
         """Forget all guests; what they have in the next view is what they have at first."""
         params, spare_kib = self.params, self.params.spare_mib * MIB
-        self._terms = Terms(bear=params.bear, take=params.take, protect=params.protect, spare_kib=spare_kib)
+        self._terms = Terms(
+            bear=params.bear, take=params.take, protect=params.protect, hold=params.hold, keep=params.keep,
+            spare_kib=spare_kib,
+        )  # fmt: skip
         self._estimator = Estimator(
             Habits(
                 uncensored=params.uncensored, lead=params.lead, spare_kib=spare_kib, memory_s=params.memory_s,
@@ -113,6 +131,7 @@ class Ballast:
     def _decide(self, view: HostView) -> Allocation:
         demand = self._estimator.look(view)
         turns = take_turns(view, demand, self._terms, self._estimator.period_s)
+        self._estimator.served_whole(turns.whole)
         targets = self._placed(view, demand, turns.granted)
         return Allocation(targets_kib=targets, reasons=Reasons(_reasons(view, demand, turns, targets), len(view)))
 

@@ -5,7 +5,7 @@ are never touched. The difference between what a guest uses and what it has comm
 and added to what it has committed when it does: a claim, or a constant lie, cancels out (theory T28).
 
 **Ahead.** A balloon takes a period to be told and seconds to move; committed memory rises at once. What it will have
-risen by then is asked for now.
+risen by then is asked for now, and up to four times that if it lately needed so much: who rises goes where it was.
 
 **Cliff or slope.** A program that cycles through its memory gains nothing from half of what it lacks; one that prefers
 some pages lives with less of it. Which one a guest is, shows in how much time it waits for pages from swap per part of
@@ -55,6 +55,8 @@ MOSTLY_WRITING = 0.9
 """Above so much time lost to writing out, nothing is learned of how a guest bears what it lacks."""
 PERIOD_S = 2.0
 """Taken for the period before there are two views; and the time that a balloon takes."""
+FAMILIAR = 4.0
+"""By how many times its lead a guest is served ahead on a way that it has gone before."""
 LONGEST_S = 3600.0
 """A longer gap between two views counts as this."""
 
@@ -73,12 +75,16 @@ class Demand:
     """What it is about to need besides."""
     peak: FloatArray
     """The most that it lately needed."""
+    rise: FloatArray
+    """KiB/s: the fastest that it has lately come to need more."""
     lack: FloatArray
     """What a guest with a slope lacks; 0 for others."""
     steepness: FloatArray
     """Share of its time that a guest with a slope loses per KiB that it lacks."""
     cold: FloatArray
     """Of `live`, what was long not touched, where that is known."""
+    caches: BoolArray
+    """It lacks page cache, which it gives back without writing anything out."""
     slopes: BoolArray
     """It lives with less than it needs, as far as was seen."""
     known: BoolArray
@@ -87,6 +93,8 @@ class Demand:
     """Share of its time that it did not lose, averaged over a turn."""
     first: FloatArray
     """What it had when it was first seen."""
+    held: BoolArray
+    """It was served whole in its turn when this was last decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +155,7 @@ class Estimator:
         seen, habits, low, high = Seen(view), self.habits, view.least_kib, view.max_kib
         missing, rise_kib_s = self._missing(seen), self._rise_kib_s(seen)
         lacking = missing > SLIGHT_KIB
-        caches, hot = self._page_cache(seen)
+        caches, hot = self._page_cache(seen, rise_kib_s)
         cool = self._cool(seen, rise_kib_s)
         cliffs = lacking & self._cliffs(seen, missing, rise_kib_s, cool)
         cold = np.where(lacking | caches, 0.0, cool * seen.used)
@@ -161,13 +169,20 @@ class Estimator:
         likes = missing * np.minimum(1.0, waits / READING) + np.where(caches, CACHE_STEP * seen.current, 0.0) + lead
         most = np.clip(base + np.where(slopes, likes, 0.0), base, high)
         wanted = np.maximum(most, base + np.where(slopes, 0.0, habits.spare_kib - BARE_KIB))
+        peak = np.clip(self._fading("peak", wanted, habits.memory_s), low, high)
+        familiar = np.where(slopes, 0.0, np.minimum(peak - base, FAMILIAR * lead))
         return Demand(
-            live=seen.live, base=base, most=most, lead=lead, lack=lack, cold=cold, slopes=slopes, known=known,
+            live=seen.live, base=base, most=most, lead=np.maximum(lead, familiar), peak=peak, lack=lack, cold=cold,
+            rise=self._fading("rise", rise_kib_s, STEEP_S), caches=caches, slopes=slopes, known=known,
             steepness=self._steepness(seen, lack, caches, slopes, known),
-            peak=np.clip(self._fading("peak", wanted, habits.memory_s), low, high),
             done=self._averaged("done", 1 - seen.stall, habits.turn_s, 1.0),
             first=self._keep("first", self._last("first", seen.current)),
+            held=self._last("held", 0.0) > 0,
         )  # fmt: skip
+
+    def served_whole(self, served: BoolArray) -> None:
+        """Remember who, of the guests of the last view, has been served whole in its turn."""
+        self._keep("held", served.astype(float))
 
     def _missing(self, seen: Seen) -> FloatArray:
         """What a guest lacks: K + offset - live, no more than it has in swap; offset = live - K when it was calm."""
@@ -181,10 +196,14 @@ class Estimator:
         before = self._last("committed", seen.committed)
         return np.maximum(self._keep("committed", seen.committed) - before, 0.0) / self.period_s
 
-    def _page_cache(self, seen: Seen) -> tuple[BoolArray, FloatArray]:
-        """Whether it lacks page cache, and how much of what it has was needed lately."""
+    def _page_cache(self, seen: Seen, rise_kib_s: FloatArray) -> tuple[BoolArray, FloatArray]:
+        """Whether it lacks page cache, and how much of what it has was needed lately; not while it comes to need more.
+
+        One that fills memory of its own drops its page cache and stalls for it too, and what it lacks is not that.
+        """
         filled = seen.quiet & (seen.free < FULL * seen.current)
-        caches = (seen.stall > CACHE_STALL) & ((seen.refaults > CALM_KIB_S) | filled)
+        stalls = (seen.stall > CACHE_STALL) & (rise_kib_s < CALM_KIB_S)
+        caches = stalls & ((seen.refaults > CALM_KIB_S) | filled)
         fading = self._last("hot", 0.0) * self._fades(self.habits.memory_s)
         return caches, self._keep("hot", np.where(caches, seen.cached, np.minimum(fading, seen.cached)))
 
