@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 
 from harness.experiment.config import Experiment
 from harness.experiment.files import EXPERIMENTS, load_experiment
 from harness.policies import PolicyError, make
 from harness.policies.informed import Informed
+from harness.policies.turns import deal_in_order, kept_from_smaller
 from harness.simulator import hindsight
 from harness.simulator.foresight import Foresight
 from harness.simulator.host import SimulatedHost
@@ -62,6 +65,79 @@ def test_who_grows_and_is_served_does_not_turn_into_one_that_can_live_with_less(
     for tick in range(2, 6):
         now = view([300, 500], uses=[200, 500], committed=[200, 500 + 20 * tick], swapped=[0, 40], time_s=2 * tick)
         assert "served" in policy.decide(now).reasons[1]
+
+
+def test_who_fills_memory_of_its_own_and_stalls_lacks_that_and_not_page_cache() -> None:
+    """Nothing is free, nothing swapped, and it stalls: while it commits 20 MiB more a period it is given its growth."""
+    policy = make("ballast")
+    policy.decide(view([300, 500], uses=[280, 100], committed=[230, 50]))
+    now = view([300, 500], uses=[300, 100], committed=[250, 50], stall=[0.9, 0], time_s=2)
+    allocation = policy.decide(now)
+    assert allocation.reasons[0].startswith("needs 304 MiB, served")
+    assert in_mib(allocation.targets_kib)[0] >= 340, "and what it will have come to need when that is there"
+
+
+def test_who_rises_on_a_way_that_it_has_gone_before_is_served_further_ahead() -> None:
+    """It needed 600 some ticks ago; at 20 MiB a period its lead is 40, and four times that up to where it was."""
+    policy = make("ballast")
+    leads = {}
+    for known in (False, True):
+        policy.reset()
+        policy.decide(view([700, 300], uses=[600 if known else 250, 100], committed=[550 if known else 200, 50]))
+        policy.decide(view([300, 700], uses=[250, 100], committed=[200, 50], time_s=2))
+        policy.decide(view([300, 700], uses=[270, 100], committed=[220, 50], time_s=4))
+        leads[known] = in_mib(
+            policy.decide(view([300, 700], uses=[290, 100], committed=[240, 50], time_s=6)).targets_kib
+        )
+    assert leads[False][0] == 350, "290 + 4, 40 ahead, 16 to spare"
+    assert leads[True][0] == pytest.approx(290 + 4 + 160 + 12, abs=8)
+
+
+def test_what_a_guest_lately_needed_is_lent_only_as_far_as_it_is_back_in_time() -> None:
+    """The first needed 600 and rose by 100 MiB/s; the other, with a slope, would give back 5 % of 400 MiB a tick."""
+    grown = {}
+    for keep in (0.0, 1.0):
+        policy, size = make("ballast", {"keep": keep, "memory_s": 3600}), 400.0
+        policy.decide(view([600, 400], uses=[400, 390], committed=[350, 390]))
+        policy.decide(view([600, 400], uses=[600, 390], committed=[550, 390], time_s=2))
+        want = {"committed": [100, 790], "swapped": [0, 390], "stall": [0, 0.3], "reads": [0, 2000]}
+        for tick in range(2, 14):
+            now = view([1000 - size, size], uses=[150, size], time_s=2 * tick, **want)  # type: ignore[arg-type]
+            size = float(in_mib(policy.decide(now).targets_kib)[1])
+        grown[keep] = size
+    assert grown[0.0] > 550, "3 % a tick"
+    assert 400 < grown[1.0] < 455, "of 450 that are unused a tenth is lent, and what is nobody's"
+
+
+def test_what_those_with_more_shares_lately_needed_is_kept_from_those_with_less() -> None:
+    unused = np.array([10.0, 20.0, 40.0, 80.0])
+    kept = kept_from_smaller(np.array([1000.0, 2000.0, 1000.0, 500.0]), unused)
+    assert kept.tolist() == [20, 0, 20, 70]
+
+
+def test_those_with_more_shares_are_dealt_to_first_and_equals_alike() -> None:
+    nothing, high = np.zeros(4), np.full(4, 100.0)
+    asks = np.array([30.0, 30.0, 10.0, 50.0])
+    dealt = deal_in_order(np.array([1000.0, 2000.0, 1000.0, 500.0]), nothing, asks, high, 50.0)
+    assert dealt.tolist() == [15, 30, 5, 0]
+
+
+def test_who_is_served_stays_so_until_another_counts_twice_as_much() -> None:
+    """Two that grow into what only one of them can have: neither has more shares, and who was served goes on."""
+    flips = {}
+    for hold in (0.0, 1.0):
+        policy = make("ballast", {"protect": 0, "hold": hold})
+        policy.decide(view([402, 402], uses=[102, 102], committed=[102, 102]))
+        turns = []
+        for tick in range(1, 10):
+            need = [502 + 3 * (tick % 2), 502 + 3 * ((tick + 1) % 2)]
+            now = view(
+                [402, 402], uses=[402, 402], committed=need, swapped=[150, 150], stall=[0.9, 0.9], reads=[4000, 4000],
+                time_s=2 * tick,
+            )  # fmt: skip
+            turns.append("served" in policy.decide(now).reasons[0])
+        flips[hold] = sum(one != other for one, other in itertools.pairwise(turns))
+    assert flips[0.0] > flips[1.0] == 0
 
 
 def test_a_guest_that_does_not_say_what_is_available_is_held() -> None:

@@ -1,6 +1,8 @@
-"""Theory T28 to T31 (docs/theory.md): what is proven of `ballast`."""
+"""Theory T28 to T32 (docs/theory.md): what is proven of `ballast`."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.policies import make
-from harness.policies.demand import Estimator, Habits
-from harness.policies.turns import Terms, borne_at, take_turns
+from harness.policies.demand import Demand, Estimator, Habits
+from harness.policies.turns import Terms, borne_at, late, take_turns
 from harness.view import HostView
 from tests.unit.views import MIB
 
-HABITS = Habits(uncensored=True, lead=1.0, spare_kib=16 * MIB, memory_s=60.0, turn_s=60.0, smoothing_s=4.0, cliff=3.0)
-TERMS = Terms(bear=0.8, take=0.05, protect=1.0, spare_kib=16 * MIB)
+HABITS = Habits(uncensored=True, lead=1.0, spare_kib=16 * MIB, memory_s=120.0, turn_s=60.0, smoothing_s=4.0, cliff=3.0)
+TERMS = Terms(bear=0.8, take=0.05, protect=1.0, hold=1.0, keep=1.0, spare_kib=16 * MIB)
 
 
 def view(
@@ -57,18 +59,22 @@ def test_t28_a_constant_claim_or_lie_about_committed_memory_changes_nothing(clai
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.floats(110, 900), st.floats(0.2, 1), st.floats(0, 500), st.floats(0, 1), st.floats(0, 8000)),
+        st.tuples(
+            st.floats(110, 900), st.floats(0.2, 1), st.floats(0, 500), st.floats(0, 1), st.floats(0, 8000),
+            st.sampled_from([500.0, 1000.0, 4000.0]),
+        ),
         min_size=2, max_size=8,
     )
 )  # fmt: skip
 def test_t29_never_more_than_the_pool_is_granted_and_the_modest_are_granted_their_need(
     guests: list[tuple[float, ...]],
 ) -> None:
-    current, part, swapped, stall, reads = map(list, zip(*guests, strict=True))
+    current, part, swapped, stall, reads, shares = map(list, zip(*guests, strict=True))
     uses = [max(60.0, size * share) for size, share in zip(current, part, strict=True)]
     estimator = Estimator(HABITS)
     estimator.look(view(current, uses=[min(60.0, size) for size in current], committed=[100.0] * len(current)))
     now = view(current, uses=uses, committed=uses, swapped=swapped, stall=stall, reads=reads, time_s=2)
+    now = replace(now, shares=np.array(shares))
     demand = estimator.look(now)
     turns = take_turns(now, demand, TERMS, 2.0)
     assert turns.granted.sum() <= now.pool_kib + 1
@@ -98,3 +104,26 @@ def test_t31_where_everybody_has_what_it_needs_nothing_moves(guests: list[tuple[
     for time_s in (0.0, 2.0, 4.0):
         now = view(current, uses=uses, committed=uses, free=free, time_s=time_s)
         assert policy.decide(now).targets_kib.tolist() == now.current_kib.tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(1, 500), st.floats(1, 100)), min_size=1, max_size=8), st.floats(0, 200))
+def test_t32_what_is_lent_is_back_by_the_time_that_it_is_missed(owners: list[tuple[float, float]], back: float) -> None:
+    """All rise together; at every moment what was kept and what has come back is no less than what they have taken."""
+    unused, rises = (np.array(column) for column in zip(*owners, strict=True))
+    kept = late(rising(rises), unused, back)
+    assert 0 <= kept <= unused.sum()
+    for part in (0.0, 0.25, 0.5, 0.75, 1.0):
+        after_s = part * unused.sum() / rises.sum()
+        lent_back = min(back * after_s, unused.sum() - kept)
+        assert kept + lent_back >= rises.sum() * after_s * (1 - 1e-9) - 1e-6
+
+
+def rising(rises: np.ndarray) -> Demand:
+    """Guests of which nothing but this counts."""
+    nothing, nobody = np.zeros(len(rises)), np.zeros(len(rises), dtype=bool)
+    return Demand(
+        live=nothing, base=nothing, most=nothing, lead=nothing, peak=nothing, rise=rises, lack=nothing,
+        steepness=nothing, cold=nothing, caches=nobody, slopes=nobody, known=nobody, done=nothing, first=nothing,
+        held=nobody,
+    )  # fmt: skip
