@@ -29,6 +29,8 @@ from harness.lab.lab import Lab
 from harness.service import arbiter
 from harness.service.fallback import Hold
 from harness.xen.events import Reporter
+from harness.xen.host import HostError
+from harness.xen.ssh import ConnectionFailed
 
 app = typer.Typer()
 
@@ -135,21 +137,29 @@ def balance(
 
 @app.command()
 def restore(experiment: ExperimentArgument, inventory: InventoryOption = None, machines: MachinesOption = None) -> None:
-    """Give every guest the memory that it has at first in the experiment. Exit 1: one did not follow in a minute."""
+    """Give every guest the memory that it has at first in the experiment.
+
+    Exit 1: one did not follow in a minute, or a host could not be told; the others have been told nevertheless.
+    """
     wanted = load_experiment(experiment).at()
     where = located(wanted, inventory, machines) or site.all_from_inventory(_lab_inventories(), wanted)
-    parts = wanted.parts()
-    far = {
-        name: mib
-        for host, one in where.items()
-        for name, mib in arbiter.restore(parts[host], one, Reporter(tell)).items()
-    }
-    for guest in wanted.guests:
-        if guest.name in far:
-            say(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}")
-        else:
-            print(f"{guest.name} {guest.initial_mib} MiB")
-    if far:
+    parts, failed = wanted.parts(), False
+    for host, part in parts.items():
+        try:
+            far = arbiter.restore(part, where[host], Reporter(tell))
+        except (ConnectionFailed, HostError) as error:
+            if len(parts) == 1:
+                raise
+            say(f"{host}: {error}")
+            failed = True
+            continue
+        for guest in part.guests:
+            if guest.name in far:
+                say(f"{guest.name} has {far[guest.name]:.0f} MiB, and was told {guest.initial_mib}")
+            else:
+                print(f"{guest.name} {guest.initial_mib} MiB")
+        failed = failed or bool(far)
+    if failed:
         raise typer.Exit(1)
 
 

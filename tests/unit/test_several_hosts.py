@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from harness.cli.live import app
 from harness.experiment import told
+from harness.experiment.config import Experiment
 from harness.experiment.document import ConfigError
 from harness.experiment.files import EXPERIMENTS, load_experiment
 from harness.experiment.needs import library_of
@@ -27,6 +30,7 @@ from harness.replay import replay_run
 from harness.simulator.machine import load_machine
 from harness.simulator.runner import one_by_one, simulate
 from harness.xen.machine import Machine
+from harness.xen.ssh import ConnectionFailed
 from reports.answers import ground
 from reports.study import studies
 from reports.timeline import timelines
@@ -148,6 +152,20 @@ def test_each_host_is_a_lab_and_another_experiments_lab_keeps_them_from_starting
     monkeypatch.setattr("harness.lab.lab.obtain", lambda *_: None)
     with pytest.raises(LabError, match=r"another lab is up \(stranger\)\. End it with"):
         Lab.of(shapes["xen1"]).up(shapes["xen1"], lambda _: None, None, beside=shapes.values())
+
+
+def test_a_host_that_is_away_keeps_no_other_from_being_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def restore(part: Experiment, *_: object) -> dict[str, float]:
+        if "g1" in {guest.name for guest in part.guests}:
+            raise ConnectionFailed("xen1 cannot be reached")
+        return {}
+
+    monkeypatch.setattr("harness.cli.live.located", lambda *_: dict.fromkeys(BOTH.parts()))
+    monkeypatch.setattr("harness.service.arbiter.restore", restore)
+    told = CliRunner().invoke(app, ["restore", "two-hosts"])
+    assert told.exit_code == 1
+    assert "xen1: xen1 cannot be reached" in told.stderr
+    assert told.stdout.splitlines() == ["g3 350 MiB", "g4 350 MiB"]
 
 
 def test_two_labs_must_find_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
