@@ -1,4 +1,4 @@
-"""Memory that is really touched, on a schedule, until a deadline: what mono.py and random_touch.py share.
+"""Memory that is really touched, on a schedule, until a deadline: what mono.py, random_touch.py and leak.py share.
 
 Runs on the guest's own Python (3.9 or newer) with nothing but its standard library.
 """

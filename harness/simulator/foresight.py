@@ -80,7 +80,7 @@ def _lost(guest: Guest, sizes_kib: FloatArray, footprint: float, mean_pace: floa
     wait_s = guest.slowness * (missing * fault_s + read * machine.file_fault_s)
     pace = load.wanted_ops_s(footprint)
     done = np.minimum(pace, busy / (load.cpu_s + wait_s))
-    full = footprint - room > guest.swap_kib  # it would be killed
+    full = footprint + guest.leaked_kib - room > guest.swap_kib  # it would be killed
     lost: FloatArray = np.where(full, pace, pace - done + STALL_WEIGHT * done * wait_s) / mean_pace
     return lost
 

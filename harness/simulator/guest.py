@@ -30,6 +30,8 @@ class Guest(Memory):
     ops: float = 0.0
     ops_s: float = 0.0
     """In the last step; in passes, over about the time of one."""
+    leaking_kib_s: float = 0.0
+    """In the last step."""
     wanted_ops: float = 0.0
     passes: float = 0.0
     lost_s: float = 0.0
@@ -76,14 +78,17 @@ class Guest(Memory):
         """Do the work of one step; `crowd` is by how much the host's disks are oversubscribed. Returns KiB of disk."""
         load, machine, slow = self.load, self.machine, self.slowness * crowd
         wanted_kib = self._wanted_kib(time_s, time_s + step_s)
+        leaked_kib = load.leaked_kib(time_s + step_s)
         pace = load.wanted_ops_s(wanted_kib)
-        if self._rests(wanted_kib):
+        if self._rests(wanted_kib, leaked_kib):
+            self.leaking_kib_s = 0.0
             ops = self._touch(time_s, time_s, step_s, pace, Cost(touch_s=load.cpu_s))
             self._count(ops, pace, wanted_kib, step_s, 0.0)
             return 0.0
         free_s, self._ballooned_s = step_s - self._ballooned_s, 0.0
-        before_kib = self.footprint_kib
-        stalled_s, filled_s = self.fit(wanted_kib, free_s)
+        before_kib, leaked_before_kib = self.footprint_kib, self.leaked_kib
+        stalled_s, filled_s = self.fit(wanted_kib, free_s, leaked_kib)
+        self.leaking_kib_s = (self.leaked_kib - leaked_before_kib) / step_s
         if self._passes:
             self._passes.follow((self.footprint_kib - before_kib) / PAGE_KIB)
         busy_s = max(0.0, free_s - stalled_s - filled_s)
@@ -115,11 +120,12 @@ class Guest(Memory):
         """What a pass finds that begins now."""
         return min(self.footprint_kib, self.load.footprint_kib(time_s)) / PAGE_KIB
 
-    def _rests(self, footprint_kib: float) -> bool:
-        """Whether nothing moves, nothing is missing and no file is read, so that all work that is asked for is done."""
+    def _rests(self, footprint_kib: float, leaked_kib: float) -> bool:
+        """Whether nothing moves, is missing, read from a file or leaked, so that all work that is asked for is done."""
         return (
             footprint_kib == self.footprint_kib and self.swapped_kib == 0 and self._ballooned_s == 0
             and self.load.reads == 0 and self.cached_kib <= self.room_kib - footprint_kib
+            and leaked_kib <= self.leaked_kib
         )  # fmt: skip
 
     def _count(self, ops: float, pace: float, footprint_kib: float, step_s: float, stalled_s: float) -> None:

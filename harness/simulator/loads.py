@@ -37,6 +37,9 @@ class Load:
     heights: tuple[float, ...] = (1.0,)
     claim_kib: float = 0.0
     """Committed and never touched."""
+    leak_kib_s: float = 0.0
+    """Taken besides the footprint, written once, and never touched again."""
+    most_leaked_kib: float = 0.0
     laid_out: bool = False
     """The footprint is filled before the trial's time begins; else filling it is part of the work."""
     cyclic: bool = False
@@ -73,6 +76,10 @@ class Load:
         else:
             rise = (cycle_s - self.low_s - at_s) / self.down_s
         return self.low_kib + (self.high_kib - self.low_kib) * rise * self.heights[int(cycle) % len(self.heights)]
+
+    def leaked_kib(self, time_s: float) -> float:
+        """Memory that has been leaked at a time, where nothing holds the leak up."""
+        return min(self.most_leaked_kib, self.leak_kib_s * time_s)
 
     def wanted_ops_s(self, footprint_kib: float) -> float:
         """Operations per second that are asked for."""
@@ -132,6 +139,13 @@ def _random(said: Numbers, _: str) -> Load:
     return Load(high_kib=size, laid_out=True, exponent=exponent, ops_s=said["touches_per_s"], cpu_s=PACED_TOUCH_S)
 
 
+def _leak(said: Numbers, _: str) -> Load:
+    return Load(
+        high_kib=said["live_mib"] * MIB, laid_out=True, ops_s=said["touches_per_s"], cpu_s=PACED_TOUCH_S,
+        leak_kib_s=said["rate_mib_s"] * MIB, most_leaked_kib=said["most_mib"] * MIB,
+    )  # fmt: skip
+
+
 def _hog(said: Numbers, _: str) -> Load:
     return Load(high_kib=said["anon_mib"] * MIB, cyclic=True, passes_s=said["passes_per_s"], cpu_s=PASS_TOUCH_S)
 
@@ -184,6 +198,7 @@ MODELS: Mapping[str, tuple[Callable[[Numbers, str], Load], Numbers]] = {
     "idle": (_idle, {"committed_mib": 0.0, "anon_mib": 0.0}),
     "mono": (_mono, {"low_mib": 60.0, "high_mib": 400.0, "rate_mib_s": 15.0, "hold_s": 8.0, "passes_per_s": 2.0}),
     "random": (_random, {"footprint_mib": 120.0, "law": "zipf", "exponent": 1.0, "touches_per_s": 1000.0}),
+    "leak": (_leak, {"live_mib": 60.0, "touches_per_s": 1000.0, "rate_mib_s": 4.0, "most_mib": 400.0}),
     "hog": (_hog, {"anon_mib": 400.0, "passes_per_s": 2.0}),
     "cpu": (_cpu, {"anon_mib": 50.0, "cpu_s": 1e-3, "touches_per_op": 10.0}),
     "cache-scan": (_scan, {"anon_mib": 10.0, "cache_mib": 200.0, "exponent": 0.0, "ops_per_s": 0.0, "cpu_s": 1e-4}),

@@ -5,7 +5,7 @@ In KiB, at every moment:
     current = outside + buffers + own + cold + resident + cached + free
 
 `outside` is what the kernel keeps outside MemTotal; `own` it never gives up. Of the work's footprint some is resident
-and some swapped; of sleeping programs some is swapped and stays so.
+and some swapped; what sleeping programs have, and what the work has leaked, is cold: once swapped it stays so.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Memory:
     outside_kib: float = 0.0
     footprint_kib: float = 0.0
     swapped_kib: float = 0.0
+    leaked_kib: float = 0.0
     cold_out_kib: float = 0.0
     slots_kib: float = 0.0
     """Swap in use: pages that were read back and not written to keep their place."""
@@ -82,12 +83,12 @@ class Memory:
     @property
     def used_kib(self) -> float:
         """MemTotal - MemFree - Buffers - Cached."""
-        return self._asleep_kib - self.cold_out_kib + self.footprint_kib - self.swapped_kib
+        return self._asleep_kib + self.leaked_kib - self.cold_out_kib + self.footprint_kib - self.swapped_kib
 
     @property
     def room_kib(self) -> float:
         """What footprint and cache can have together, beside all else."""
-        return self.current_kib - self._kept_kib + self.cold_out_kib
+        return self.current_kib - self._kept_kib - self.leaked_kib + self.cold_out_kib
 
     @property
     def spare_kib(self) -> float:
@@ -109,7 +110,17 @@ class Memory:
     @property
     def committed_kib(self) -> float:
         """Committed_AS."""
-        return self.machine.cold_mib * MIB + self.footprint_kib + self.load.claim_kib
+        return self.cold_kib + self.footprint_kib + self.load.claim_kib
+
+    @property
+    def cold_kib(self) -> float:
+        """Of sleeping programs, and leaked: in memory or in swap."""
+        return self.machine.cold_mib * MIB + self.leaked_kib
+
+    @property
+    def leaked_here_kib(self) -> float:
+        """Leaked and still in memory: of what is cold it goes out last, and before the footprint."""
+        return max(0.0, min(self.leaked_kib, self.cold_kib - self.cold_out_kib))
 
     @property
     def floor_kib(self) -> float:
@@ -129,14 +140,15 @@ class Memory:
 
     def strangers(self) -> float:
         """Pages that can be missed in a step: those in swap, or no end of them where each pushes another out."""
-        return self.swapped_kib / PAGE_KIB if self.spare_kib >= self.swapped_kib else math.inf
+        room_kib = self.spare_kib + self.leaked_here_kib
+        return self.swapped_kib / PAGE_KIB if room_kib >= self.swapped_kib else math.inf
 
-    def fit(self, footprint_kib: float, step_s: float) -> tuple[float, float]:
-        """Let the footprint become this large, as fast as room is made for it and pages are filled.
+    def fit(self, footprint_kib: float, step_s: float, leaked_kib: float = 0.0) -> tuple[float, float]:
+        """Let the footprint, and then what is leaked, become this large, as fast as room is made and pages are filled.
 
         Returns the time that the work waits for room, and the time in which it fills.
         """
-        machine, before = self.machine, self.footprint_kib
+        machine, before = self.machine, self.footprint_kib + self.leaked_kib
         if footprint_kib < self.footprint_kib:
             freed = self._freed_in_swap(footprint_kib)
             self.slots_kib -= freed
@@ -146,14 +158,18 @@ class Memory:
         mapped = programs - min(programs, self.least_files_kib)
         room = self.room_kib - programs
         reclaim_s = min(step_s, mapped / reclaim_kib_s)
-        fillable = before + (PAGE_KIB * step_s / machine.fill_s if machine.fill_s > 0 else math.inf)
+        fillable = self.footprint_kib + (PAGE_KIB * step_s / machine.fill_s if machine.fill_s > 0 else math.inf)
         roomy = room + reclaim_s * reclaim_kib_s + (step_s - reclaim_s) * out_kib_s
         self.footprint_kib = min(footprint_kib, max(self.footprint_kib, self.swapped_kib + roomy), fillable)
+        able = max(0.0, min(roomy - self.resident_kib, fillable - self.footprint_kib))
+        leaking = min(max(0.0, leaked_kib - self.leaked_kib), able)
+        self.leaked_kib += leaking
+        room -= leaking
         lacking = max(0.0, self.footprint_kib - self.swapped_kib - room)
         reclaimed = min(lacking, mapped)
         out = self._swap_out(lacking - reclaimed) if lacking > reclaimed else 0.0
         self.cached_kib = max(0.0, min(self.cached_kib, self.room_kib - self.footprint_kib + self.swapped_kib))
-        filled = max(0.0, self.footprint_kib - before) / PAGE_KIB
+        filled = max(0.0, self.footprint_kib + self.leaked_kib - before) / PAGE_KIB
         return min(step_s, reclaimed / reclaim_kib_s + out / out_kib_s), filled * machine.fill_s
 
     def _freed_in_swap(self, footprint_kib: float) -> float:
@@ -163,9 +179,9 @@ class Memory:
         return self.swapped_kib * (1 - footprint_kib / self.footprint_kib)
 
     def _swap_out(self, lacking_kib: float) -> float:
-        """What has no room goes out, sleeping programs first, as long as swap has a place; returns how much."""
+        """What has no room goes out, what is cold first, as long as swap has a place; returns how much."""
         out = max(0.0, min(lacking_kib, self.swap_kib - self.swapped_kib - self.cold_out_kib))
-        cold = min(out, self.machine.cold_mib * MIB - self.cold_out_kib)
+        cold = min(out, self.cold_kib - self.cold_out_kib)
         self.cold_out_kib += cold
         self.swapped_kib += out - cold
         self.swapped_out_kib += out
@@ -181,7 +197,9 @@ class Memory:
         if came > 0:
             home = min(came, self.swapped_kib, self.spare_kib)
             pushed = came - home
-            self.swapped_kib -= home
+            leaked = min(pushed, self.swapped_kib - home, self.leaked_here_kib)
+            self.swapped_kib -= home + leaked
+            self.cold_out_kib += leaked
             self.slots_kib = max(self.swapped_kib + self.cold_out_kib, self.slots_kib - home * self.machine.rewrites)
             self.swapped_in_kib += came
             self.swapped_out_kib += pushed
@@ -197,6 +215,7 @@ class Memory:
     def _kill(self) -> None:
         """Memory and swap are full: the kernel ends the work."""
         self.oom_kills += 1
-        self.footprint_kib = self.swapped_kib = 0.0
+        self.cold_out_kib = min(self.cold_out_kib, self.machine.cold_mib * MIB)
+        self.footprint_kib = self.swapped_kib = self.leaked_kib = 0.0
         self.slots_kib = self.cold_out_kib
         self.load = Load(ops_s=1.0, touches=0.0)

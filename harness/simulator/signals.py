@@ -45,11 +45,12 @@ def ghost_returns(guest: Guest, swap_in_kib_s: float) -> Curve:
 
 
 def _touched_kib(guest: Guest, seconds: float) -> float:
-    """What its programs and work reach within a time: of the footprint, and of files."""
+    """What its programs and work reach within a time: of the footprint, of files, and what has just been leaked."""
     touches, reads = guest.ops_s * guest.load.touches * seconds, guest.ops_s * guest.load.reads * seconds
     anonymous = min(guest.resident_kib, guest.law.touched(touches, guest.footprint_kib)) if guest.footprint_kib else 0.0
     files = min(guest.cached_kib, reads * PAGE_KIB)
-    return guest.machine.own_mib * 1024.0 + anonymous + files
+    leaked = min(guest.leaked_here_kib, guest.leaking_kib_s * seconds)
+    return guest.machine.own_mib * 1024.0 + anonymous + files + leaked
 
 
 def known(guests: Sequence[Guest], window_s: float) -> tuple[tuple[Curve, ...], FloatArray]:

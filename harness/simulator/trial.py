@@ -159,6 +159,8 @@ def value(metric: Metric, guest: Guest, elapsed_s: float, *, first: bool) -> flo
             return guest.passes / elapsed_s
         case "touches_per_s":
             return guest.ops / elapsed_s
+        case "leaked_mib":
+            return guest.leaked_kib / MIB
         case "lost_s":
             return guest.lost_s
     if not first:

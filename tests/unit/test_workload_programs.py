@@ -99,7 +99,31 @@ def test_random_without_a_pace_touches_as_much_as_it_can() -> None:
     assert figures["lost_s"] == 0
 
 
-@pytest.mark.parametrize("name", ["mono", "random"])
+def test_leak_grows_by_its_rate_to_its_most_and_touches_at_its_pace_all_the_while() -> None:
+    process = untold(command("leak", duration_s=4, live_mib=8, touches_per_s=500, rate_mib_s=20, most_mib=50))
+    before_mib = resident_mib(process)
+    assert before_mib > 8, "what it works on is there before the word"
+    began_s = time.monotonic()
+    go(process)
+    grown: list[float] = []
+    while process.poll() is None:
+        grown.append(resident_mib(process) - before_mib)
+        assert grown[-1] < 20 * (time.monotonic() - began_s) + 2
+        time.sleep(0.02)
+    figures = finish(process)
+    assert {int(mib // 10) for mib in grown} >= {0, 1, 2, 3, 4}, "step by step"
+    assert max(grown) == pytest.approx(50, abs=2)
+    assert figures["leaked_mib"] == 50
+    assert paced(figures["touches_per_s"], 500)
+    assert figures["lost_s"] < 1
+
+
+def test_leak_that_is_ended_says_how_far_it_got() -> None:
+    figures = finish(start("leak", duration_s=1.2, live_mib=1, touches_per_s=100, rate_mib_s=5, most_mib=100))
+    assert 4 <= figures["leaked_mib"] <= 5 * figures["elapsed_s"]
+
+
+@pytest.mark.parametrize("name", ["mono", "random", "leak"])
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_and_what_was_done_is_reported(name: str, sent: signal.Signals) -> None:
     process = untold(command(name, duration_s=60))
@@ -111,7 +135,7 @@ def test_a_signal_ends_the_run_and_what_was_done_is_reported(name: str, sent: si
     assert 0 < figures["elapsed_s"] < 5
 
 
-@pytest.mark.parametrize("name", ["mono", "random"])
+@pytest.mark.parametrize("name", ["mono", "random", "leak"])
 def test_the_clock_starts_with_the_word_however_long_that_takes(name: str) -> None:
     process = untold(command(name, duration_s=0.5))
     time.sleep(2)
@@ -122,7 +146,7 @@ def test_the_clock_starts_with_the_word_however_long_that_takes(name: str) -> No
     assert 0.5 <= figures["elapsed_s"] < 2
 
 
-@pytest.mark.parametrize("name", ["mono", "random", "idle"])
+@pytest.mark.parametrize("name", ["mono", "random", "leak", "idle"])
 @pytest.mark.parametrize("word", ["", "stop\n"])
 def test_without_the_word_there_is_no_run(name: str, word: str) -> None:
     output, errors = (process := told(command(name, duration_s=60), word.encode())).communicate(timeout=30)
@@ -130,7 +154,7 @@ def test_without_the_word_there_is_no_run(name: str, word: str) -> None:
     assert errors.startswith("failed: it was never told to go; by hand: echo go | ")
 
 
-@pytest.mark.parametrize("name", ["mono", "random", "idle"])
+@pytest.mark.parametrize("name", ["mono", "random", "leak", "idle"])
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_word_ends_it_without_a_result(name: str, sent: signal.Signals) -> None:
     process = untold(command(name, duration_s=60))
@@ -149,7 +173,7 @@ def test_random_has_filled_its_footprint_before_it_is_ready_and_mono_takes_its_o
         process.communicate(timeout=10)
 
 
-@pytest.mark.parametrize("name", ["mono", "random"])
+@pytest.mark.parametrize("name", ["mono", "random", "leak"])
 def test_what_is_printed_holds_every_metric_that_the_file_promises(name: str) -> None:
     output = json.dumps(finish(start(name, duration_s=0.3)))
     assert all(metric.read(output) >= 0 for metric in load_workloads(names=[name])[name].metrics)

@@ -45,7 +45,7 @@ def test_workloads_that_we_ship_are_valid() -> None:
         "redis",
         "warehouse",
     }
-    assert load_workloads().keys() == {"idle", "mono", "random"} | real
+    assert load_workloads().keys() == {"idle", "leak", "mono", "random"} | real
 
 
 @pytest.mark.parametrize("name", load_workloads())
