@@ -44,6 +44,8 @@ CACHE_STEP = 0.08
 """By what part of its memory a guest that lacks page cache is raised at a time."""
 READING = 0.2
 """Time lost to pages from swap from which a guest asks for all that it lacks; below, for a part."""
+UNREAD = 0.01
+"""Below, what it has in swap is not read back, and what it comes to need pushes out more of that: as a leak does."""
 GROWING_S, GROWING_STALL = 20.0, 0.3
 """A guest that grew so lately and stalls so much lacks what it is about to use: a cliff, until it is seen otherwise,
 also while it grows and, being served, does not stall."""
@@ -166,7 +168,8 @@ class Estimator:
         beside = np.where(slopes, 0.0, np.where(cliffs, missing, 0.0) + BARE_KIB)
         base = np.clip(seen.live + hot + beside, low, high)
         waits = self._averaged("reads", seen.read_stall, habits.smoothing_s, seen.read_stall)
-        likes = missing * np.minimum(1.0, waits / READING) + np.where(caches, CACHE_STEP * seen.current, 0.0) + lead
+        likes = missing * np.minimum(1.0, waits / READING) + np.where(caches, CACHE_STEP * seen.current, 0.0)
+        likes = likes + np.where(lacking & (waits <= UNREAD), 0.0, lead)
         most = np.clip(base + np.where(slopes, likes, 0.0), base, high)
         wanted = np.maximum(most, base + np.where(slopes, 0.0, habits.spare_kib - BARE_KIB))
         peak = np.clip(self._fading("peak", wanted, habits.memory_s), low, high)

@@ -18,7 +18,7 @@ from harness.simulator.foresight import Foresight
 from harness.simulator.host import SimulatedHost
 from tests.unit import simulated
 from tests.unit.test_theory_ballast import view
-from tests.unit.views import in_mib
+from tests.unit.views import MIB, in_mib
 
 
 def test_growth_is_served_ahead_from_who_has_most_to_spare() -> None:
@@ -75,6 +75,21 @@ def test_who_fills_memory_of_its_own_and_stalls_lacks_that_and_not_page_cache() 
     allocation = policy.decide(now)
     assert allocation.reasons[0].startswith("needs 304 MiB, served")
     assert in_mib(allocation.targets_kib)[0] >= 340, "and what it will have come to need when that is there"
+
+
+def test_a_leak_is_not_served_what_pushes_out_only_what_it_does_not_read() -> None:
+    """It grows by 8 MiB a tick and has 100 MiB in swap; as long as none of that comes back it gets no more."""
+    for reads, gets_more in ((0, False), (2000, True)):
+        policy = make("ballast")
+        policy.decide(view([400, 600], uses=[380, 100], committed=[330, 50]))
+        for tick in range(1, 6):
+            now = view(
+                [400, 600], uses=[400, 100], committed=[430 + 8 * tick, 50], swapped=[100 + 8 * tick, 0],
+                stall=[0.2, 0], reads=[reads, 0], writes=[8192 / 2, 0], time_s=2 * tick,
+            )  # fmt: skip
+            allocation = policy.decide(now)
+        assert allocation.reasons[0].startswith("bears")
+        assert (allocation.targets_kib[0] > 400 * MIB) == gets_more
 
 
 def test_who_rises_on_a_way_that_it_has_gone_before_is_served_further_ahead() -> None:

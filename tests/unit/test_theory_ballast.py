@@ -21,7 +21,8 @@ TERMS = Terms(bear=0.8, take=0.05, protect=1.0, hold=1.0, keep=1.0, spare_kib=16
 
 def view(
     current: list[float], *, uses: list[float], committed: list[float], swapped: list[float] | None = None,
-    stall: list[float] | None = None, reads: list[float] | None = None, free: float = 0.0, time_s: float = 0.0,
+    stall: list[float] | None = None, reads: list[float] | None = None, writes: list[float] | None = None,
+    free: float = 0.0, time_s: float = 0.0,
 ) -> HostView:  # fmt: skip
     """Guests in MiB between 100 and 1000, whose kernels keep 50 outside MemTotal; `uses` counts that too."""
     n = len(current)
@@ -36,7 +37,8 @@ def view(
         mem_total_kib=sizes - 50 * MIB, mem_available_kib=sizes - used, mem_free_kib=sizes - used,
         buffers_kib=np.zeros(n), cached_kib=np.zeros(n), committed_kib=np.array(committed) * MIB,
         swap_total_kib=np.full(n, 1000 * MIB), swap_free_kib=(1000 - np.array(swapped or [0.0] * n)) * MIB,
-        swap_in_kib_s=np.array(reads or [0.0] * n), swap_out_kib_s=np.zeros(n), refault_kib_s=np.zeros(n),
+        swap_in_kib_s=np.array(reads or [0.0] * n), swap_out_kib_s=np.array(writes or [0.0] * n),
+        refault_kib_s=np.zeros(n),
         stall_some=np.array(stall or [0.0] * n), age_s=np.zeros(n),
     )  # fmt: skip
 
