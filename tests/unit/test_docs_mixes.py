@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from docs import mixes, reached
+from docs import drawn, mixes, reached
 from harness.experiment.files import load_experiment
 from harness.simulator import runner
 from harness.simulator.machine import load_machine
@@ -139,3 +139,8 @@ def test_what_a_limit_is_made_of_stands_beside_the_mix_as_it_is() -> None:
     assert "| | a |\n" in page
     assert "| as it is | 0.600, 0.500, 0.800 |\n| none of them |  |\n| moving is free | 0.600, 0.700, 0.800 |" in page
     assert "every 1 s" not in page
+
+
+def test_the_mixes_that_chance_has_drawn_are_those() -> None:
+    for name, text in drawn.mixes().items():
+        assert (mixes.HELD_OUT / f"{name}.yml").read_text(encoding="utf-8") == text
