@@ -47,8 +47,8 @@ PERIODS_S: Mapping[str, float] = {"every 1 s": 1.0, "every 5 s": 5.0, "every 10 
 FREE = 100.0
 """So many times as fast is as good as free."""
 SOONER_S = 0.5
-HALF_OPEN = ("e09-leak.yml", "e09-shares.yml", "held-out/jumps.yml")
-"""Mixes in which less than half of the gap is closed: of them it is simulated what it is made of."""
+LIMITED = ("e09-leak.yml", "e09-shares.yml", "held-out/jumps.yml")
+"""Mixes of which it is simulated what stands between policies and the bound: in the second the gap stays open."""
 RIVALS = (STATIC, "price", "miss-ratio", "dynamic-baseline", "qmemman", "pressure", "ballast", "unconstrained")
 
 
@@ -56,7 +56,7 @@ def copies(folder: Path) -> None:
     """Write the mixes once for each condition, one block of the strongest policies, as `CONDITION/MIX.yml`."""
     experiments = PROJECT / "experiments"
     ways = [(path, conditions(), RIVALS) for path in sorted(experiments.glob("e09-*.yml"))]
-    ways += [(experiments / name, limits(), (*RIVALS, "informed")) for name in HALF_OPEN]
+    ways += [(experiments / name, limits(), (*RIVALS, "informed")) for name in LIMITED]
     for path, changes, policies in ways:
         mix = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "unconstrained" not in mix["policies"]:  # for the lab
