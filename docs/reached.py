@@ -1,7 +1,8 @@
 """The tables of what `ballast` reaches in mixes of guests, from the rows that docs/mixes.py keeps.
 
     <!-- mixes -->        the mixes of experiments/, every policy
-    <!-- held-out -->     those on which nothing was tuned
+    <!-- held-out -->     those that were held out at first
+    <!-- drawn -->        those that chance has drawn (docs/drawn.py)
     <!-- ablation -->     ours without each of its parts
     <!-- conditions -->   the mixes on other disks and in other periods: the best other policy, then ours
     <!-- limits -->       mixes without some of what stands between ours and the bound: the best other, ours, the bound
@@ -23,7 +24,7 @@ OURS, STATIC, INFORMED, ORACLE = "ballast", "static", "informed", "oracle"
 NOTHING = "Not simulated yet.\n\n"
 AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
 """Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
-ABLATION = "e16-ablation"
+ABLATION, DRAWN = "e16-ablation", "`drawn-"
 MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
 
 
@@ -36,13 +37,15 @@ def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
     """Return the page with the tables of what is kept; `limits` are its conditions that take something away."""
     ablation, limited = kept["mix"].str.contains(ABLATION), kept["condition"].isin(limits)
     here = kept[(kept["condition"] == "") & ~ablation]
+    by_chance = here["mix"].str.contains(DRAWN)
     for marker, table in (
         ("mixes", _table(here[~here["held_out"]])),
-        ("held-out", _table(here[here["held_out"]])),
+        ("held-out", _table(here[here["held_out"] & ~by_chance])),
+        ("drawn", _table(here[by_chance])),
         ("ablation", _ablation(kept[ablation])),
         ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited])),
         ("limits", _limits(kept[~ablation & (limited | (kept["condition"] == ""))], limits)),
-        ("in-words", _in_words(here[~here["held_out"]])),
+        ("in-words", _in_words(here[~here["held_out"]], here[by_chance])),
     ):
         page = re.sub(MARKER.format(marker), lambda _, table=table: table, page, flags=re.DOTALL)
     return page
@@ -86,22 +89,30 @@ def _table(kept: pd.DataFrame) -> str:
     return "\n".join(lines) + f"\n\n{said}\n\n"
 
 
-def _in_words(kept: pd.DataFrame) -> str:
+def _in_words(kept: pd.DataFrame, drawn: pd.DataFrame) -> str:
     if kept.empty:
         return NOTHING
+    lost, number = _behind(kept), kept["mix"].nunique()
+    behind = f"it is behind in {' and '.join(lost)}" if lost else "it is behind in none"
+    text = (
+        f"On {number} simulated mixes of guests our own policy, [`ballast`](docs/policies.md#ballast), is the best\n"
+        f"that anybody could run, or within 1 % of it, in {number - len(lost)}; {behind}.\n"
+    )
+    if len(drawn):
+        lost, number = _behind(drawn), drawn["mix"].nunique()
+        text += f"In {number} that chance has drawn it is so in {number - len(lost)}, and behind in {', '.join(lost)}\n"
+    return f"{text}([docs/simulator.md](docs/simulator.md#what-ballast-reaches), also other disks and periods).\n\n"
+
+
+def _behind(kept: pd.DataFrame) -> list[str]:
+    """Return where ours is more than 1 % behind the best other, with both figures."""
     lost = []
     for mix, rows in kept.groupby("mix", sort=False):
         ours = float(rows.set_index("label")["geometric_mean"][OURS])
         other, best = best_other(rows)
         if ours < best * AS_GOOD:
             lost.append(f"{mix} ({ours:.3f} against {best:.3f} of `{other}`)")
-    number = kept["mix"].nunique()
-    behind = f"it is behind in {' and '.join(lost)}" if lost else "it is behind in none"
-    return (
-        f"On {number} simulated mixes of guests our own policy, [`ballast`](docs/policies.md#ballast), is the best\n"
-        f"that anybody could run, or within 1 % of it, in {number - len(lost)}; {behind}\n"
-        "([docs/simulator.md](docs/simulator.md#what-ballast-reaches), also held-out mixes, disks and periods).\n\n"
-    )
+    return lost
 
 
 def _ablation(kept: pd.DataFrame) -> str:

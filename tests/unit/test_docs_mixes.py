@@ -72,7 +72,17 @@ def test_losing_is_counted_and_shown_as_openly_as_winning() -> None:
     assert "| b | 0.400 | `mom` 0.600 | **0.500** | 0.800 | 0.950 | -50% | **0.70** |" in page
     assert "within 1 % of it, in 1 of 2; of 2 gaps of more than 5 % half or more is closed in 1; no guest below" in page
     assert "\nold\n" not in page
-    assert "within 1 % of it, in 1; it is behind in b (0.500 against 0.600 of `mom`)\n" in page
+    assert "within 1 % of it, in 1; it is behind in b (0.500 against 0.600 of `mom`).\n" in page
+
+
+def test_what_chance_has_drawn_is_said_beside_what_somebody_made_up() -> None:
+    ahead = [row("a", "static", 0.4), row("a", "mom", 0.6), row("a", "ballast", 0.9),
+             row("a", "informed", 0.9, bound=True), row("a", "oracle", 0.9, bound=True)]  # fmt: skip
+    drawn_ones = [{**each, "mix": "`drawn-1`", "held_out": True} for each in ahead]
+    drawn_ones[2]["geometric_mean"] = 0.3
+    page = reached.rewritten(PAGE + "<!-- drawn -->\n<!-- /drawn -->\n", pd.DataFrame(ahead + drawn_ones))
+    assert "In 1 that chance has drawn it is so in 0, and behind in `drawn-1` (0.300 against 0.600 of `mom`)" in page
+    assert "| `drawn-1` | 0.400 | `mom` 0.600 | **0.300** |" in page.partition("<!-- drawn -->")[2]
 
 
 def test_a_part_without_which_nothing_is_lost_is_not_bold() -> None:
