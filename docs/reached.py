@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 OURS, STATIC, INFORMED, ORACLE = "ballast", "static", "informed", "oracle"
@@ -41,7 +42,7 @@ def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
     for marker, table in (
         ("mixes", _table(here[~here["held_out"]])),
         ("held-out", _table(here[here["held_out"] & ~by_chance])),
-        ("drawn", _table(here[by_chance])),
+        ("drawn", _table(here[by_chance]) + _together(here[by_chance])),
         ("ablation", _ablation(kept[ablation])),
         ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited])),
         ("limits", _limits(kept[~ablation & (limited | (kept["condition"] == ""))], limits)),
@@ -89,6 +90,21 @@ def _table(kept: pd.DataFrame) -> str:
     return "\n".join(lines) + f"\n\n{said}\n\n"
 
 
+def _together(kept: pd.DataFrame) -> str:
+    """Say what every policy that anybody could run has of what `static` has, over all mixes."""
+    if kept.empty:
+        return ""
+    told = ", ".join(f"`{label}` {value:.2f}" for label, value in _over_static(kept).items())
+    return f"All of them together, the geometric mean of what each policy has over what `static` has: {told}.\n\n"
+
+
+def _over_static(kept: pd.DataFrame) -> pd.Series[float]:
+    """Return label → the geometric mean over mixes of what it has over what `static` has, the most first."""
+    means = kept[~kept["bound"].astype(bool)].pivot_table(index="label", columns="mix", values="geometric_mean")
+    over = np.exp(np.log(means / means.loc[STATIC]).mean(axis="columns"))
+    return over.sort_values(ascending=False, kind="stable")
+
+
 def _in_words(kept: pd.DataFrame, drawn: pd.DataFrame) -> str:
     if kept.empty:
         return NOTHING
@@ -100,7 +116,12 @@ def _in_words(kept: pd.DataFrame, drawn: pd.DataFrame) -> str:
     )
     if len(drawn):
         lost, number = _behind(drawn), drawn["mix"].nunique()
-        text += f"In {number} that chance has drawn it is so in {number - len(lost)}, and behind in {', '.join(lost)}\n"
+        over = _over_static(drawn)
+        other = str(over.drop(OURS).idxmax())
+        text += (
+            f"In {number} that chance has drawn it is so in {number - len(lost)}, and behind in {', '.join(lost)};\n"
+            f"over all of these it has {over[OURS]:.2f} times what the static split has, `{other}` {over[other]:.2f}\n"
+        )
     return f"{text}([docs/simulator.md](docs/simulator.md#what-ballast-reaches), also other disks and periods).\n\n"
 
 

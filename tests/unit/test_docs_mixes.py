@@ -83,6 +83,7 @@ def test_what_chance_has_drawn_is_said_beside_what_somebody_made_up() -> None:
     page = reached.rewritten(PAGE + "<!-- drawn -->\n<!-- /drawn -->\n", pd.DataFrame(ahead + drawn_ones))
     assert "In 1 that chance has drawn it is so in 0, and behind in `drawn-1` (0.300 against 0.600 of `mom`)" in page
     assert "| `drawn-1` | 0.400 | `mom` 0.600 | **0.300** |" in page.partition("<!-- drawn -->")[2]
+    assert "has over what `static` has: `mom` 1.50, `static` 1.00, `ballast` 0.75.\n" in page
 
 
 def test_a_part_without_which_nothing_is_lost_is_not_bold() -> None:
