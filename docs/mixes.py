@@ -49,24 +49,30 @@ FREE = 100.0
 SOONER_S = 0.5
 LIMITED = ("e09-leak.yml", "e09-shares.yml", "held-out/jumps.yml")
 """Mixes of which it is simulated what stands between policies and the bound: in the second the gap stays open."""
+SPARING = "nobody waits"
+"""Our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static."""
 RIVALS = (STATIC, "price", "miss-ratio", "dynamic-baseline", "qmemman", "pressure", "ballast", "unconstrained")
 
 
 def copies(folder: Path) -> None:
-    """Write the mixes once for each condition, one block of the strongest policies, as `CONDITION/MIX.yml`."""
+    """Write the mixes once for each condition, one block of the strongest policies, as `CONDITION/MIX.yml`.
+
+    And all, in all their blocks, with what makes nobody wait.
+    """
     experiments = PROJECT / "experiments"
     ways = [(path, conditions(), RIVALS) for path in sorted(experiments.glob("e09-*.yml"))]
     ways += [(experiments / name, limits(), (*RIVALS, "informed")) for name in LIMITED]
+    sparing = {SPARING: {"policies": [STATIC, {"name": "ballast", "bear": 0.0, "label": SPARING}, "unconstrained"]}}
+    ways += [(path, sparing, ()) for path in sorted([*experiments.glob("e09-*.yml"), *HELD_OUT.glob("*.yml")])]
     for path, changes, policies in ways:
         mix = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "unconstrained" not in mix["policies"]:  # for the lab
             continue
+        fewer = {"policies": list(policies), "repetitions": 1} if policies else {}
         for condition, change in changes.items():
             copy = folder / condition.replace(" ", "-") / path.name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(
-                yaml.safe_dump({**mix, **change, "policies": list(policies), "repetitions": 1}), encoding="utf-8"
-            )
+            copy.write_text(yaml.safe_dump({**mix, **fewer, **change}), encoding="utf-8")
 
 
 def limits() -> Mapping[str, Mapping[str, Any]]:
@@ -139,6 +145,8 @@ def rows(study: Study) -> Iterator[Mapping[str, object]]:
 
 def condition(study: Study) -> str:
     """Return which of the conditions a run had; empty for a mix as it is in its file."""
+    if set(study.labels) == {STATIC, SPARING, "unconstrained"}:
+        return SPARING
     for told, change in {**limits(), **conditions()}.items():  # that with most changes first
         if all(study.experiment(key) == value for key, value in change.items()):
             return told

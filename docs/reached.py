@@ -6,6 +6,7 @@
     <!-- ablation -->     ours without each of its parts
     <!-- conditions -->   the mixes on other disks and in other periods: the best other policy, then ours
     <!-- limits -->       mixes without some of what stands between ours and the bound: the best other, ours, the bound
+    <!-- spared -->       what ours reaches, and what it leaves each guest, when it makes nobody wait
     <!-- in-words -->     of the mixes, in how many it is ahead, and where it is not
 
 Each table ends with a sentence that counts.
@@ -25,7 +26,7 @@ OURS, STATIC, INFORMED, ORACLE = "ballast", "static", "informed", "oracle"
 NOTHING = "Not simulated yet.\n\n"
 AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
 """Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
-ABLATION, DRAWN = "e16-ablation", "`drawn-"
+ABLATION, DRAWN, SPARING = "e16-ablation", "`drawn-", "nobody waits"
 MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
 
 
@@ -37,14 +38,15 @@ def read_mixes(path: Path) -> pd.DataFrame:
 def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
     """Return the page with the tables of what is kept; `limits` are its conditions that take something away."""
     ablation, limited = kept["mix"].str.contains(ABLATION), kept["condition"].isin(limits)
-    here = kept[(kept["condition"] == "") & ~ablation]
+    here, sparing = kept[(kept["condition"] == "") & ~ablation], kept["condition"] == SPARING
     by_chance = here["mix"].str.contains(DRAWN)
     for marker, table in (
         ("mixes", _table(here[~here["held_out"]])),
         ("held-out", _table(here[here["held_out"] & ~by_chance])),
         ("drawn", _table(here[by_chance]) + _together(here[by_chance])),
         ("ablation", _ablation(kept[ablation])),
-        ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited])),
+        ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited & ~sparing])),
+        ("spared", _spared(here, kept[sparing])),
         ("limits", _limits(kept[~ablation & (limited | (kept["condition"] == ""))], limits)),
         ("in-words", _in_words(here[~here["held_out"]], here[by_chance])),
     ):
@@ -186,6 +188,36 @@ def _limits(kept: pd.DataFrame, limits: Sequence[str]) -> str:
             cells.append(f"{best_other(rows)[1]:.3f}, {mean[OURS]:.3f}, {mean[INFORMED]:.3f}" if len(rows) else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + f"\n\n{_source(shown)}\n\n"
+
+
+def _spared(here: pd.DataFrame, sparing: pd.DataFrame) -> str:
+    """Hold what ours reaches, and the least of static that it leaves a guest, against what it does if nobody waits."""
+    if sparing.empty:
+        return NOTHING
+    lines = [
+        "| mix | `ballast` | least of static | nobody waits | least of static | `informed` | least of static |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    columns = {OURS: here, SPARING: sparing, INFORMED: here}
+    reached = {of: rows[rows["label"] == of].set_index("mix") for of, rows in columns.items()}
+    mixes = [mix for mix in here["mix"].unique() if mix in set(sparing["mix"])]
+    for mix in mixes:
+        figures = (
+            f"{rows['geometric_mean'][mix]:.3f} | "
+            + _bold(float(rows["least_of_static"][mix]), good=rows["least_of_static"][mix] >= LEAST, digits=2)
+            for rows in reached.values()
+        )
+        lines.append(f"| {mix} | {' | '.join(figures)} |")
+    spared = {of: int((rows["least_of_static"][mixes] >= LEAST).sum()) for of, rows in reached.items()}
+    ratios = reached[SPARING]["geometric_mean"][mixes] / reached[OURS]["geometric_mean"][mixes]
+    part = float(np.exp(np.log(ratios).mean()))
+    said = (
+        f"No guest below {LEAST} of what it has under `static`: in {spared[OURS]} under `ballast`, in "
+        f"{spared[SPARING]} where nobody waits, in {spared[INFORMED]} under the bound, of {len(mixes)}. Where nobody "
+        f"waits, {part:.2f} of what `ballast` reaches is reached (geometric mean over mixes). "
+        f"Bold: below. {_source(sparing)}"
+    )
+    return "\n".join(lines) + f"\n\n{said}\n\n"
 
 
 def _source(kept: pd.DataFrame) -> str:

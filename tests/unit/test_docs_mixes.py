@@ -86,6 +86,18 @@ def test_what_chance_has_drawn_is_said_beside_what_somebody_made_up() -> None:
     assert "has over what `static` has: `mom` 1.50, `static` 1.00, `ballast` 0.75.\n" in page
 
 
+def test_what_it_takes_to_spare_everybody_is_shown_beside_what_that_costs() -> None:
+    kept = [row(mix, "static", 0.3) for mix in "ab"] + [row(mix, "oracle", 0.9, bound=True) for mix in "ab"]
+    kept += [row("a", "ballast", 0.8, least=0.9), row("a", "informed", 0.9, bound=True, least=0.95),
+             {**row("a", "nobody waits", 0.4, least=0.99), "condition": "nobody waits"},
+             row("b", "ballast", 0.5), row("b", "informed", 0.6, bound=True)]  # fmt: skip
+    page = reached.rewritten("<!-- spared -->\n<!-- /spared -->\n", pd.DataFrame(kept))
+    assert "| a | 0.800 | **0.90** | 0.400 | 0.99 | 0.900 | **0.95** |" in page
+    assert "| b |" not in page
+    assert "in 0 under `ballast`, in 1 where nobody waits, in 0 under the bound, of 1. Where nobody" in page
+    assert "waits, 0.50 of what `ballast` reaches" in page
+
+
 def test_a_part_without_which_nothing_is_lost_is_not_bold() -> None:
     kept = [row(f"{mix} (`e16-ablation` at {at})", label, mean)
             for at, mix in ((1, "swings"), (2, "a hog"))
@@ -126,6 +138,9 @@ def test_what_was_measured_or_has_no_unconstrained_trials_is_refused(tmp_path: P
 def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
     mixes.copies(tmp_path)
     found = {path.parent.name: load_experiment(path) for path in tmp_path.glob("*/e09-bursts.yml")}
+    spares = found.pop("nobody-waits")
+    assert [policy.label for policy in spares.policies] == ["static", mixes.SPARING, "unconstrained"]
+    assert spares.repetitions == 6
     assert len(found) == len(mixes.conditions()) == 5
     assert {experiment.period_s for experiment in found.values()} == {1.0, 2.0, 5.0, 10.0}
     slow = yaml.safe_load((tmp_path / "disks-10-times-slower" / "e09-bursts.yml").read_text())["machine"]
@@ -133,8 +148,10 @@ def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*/e09-on-xen.yml")), "it is for the lab"
     for told in mixes.limits():
         copy = load_experiment(tmp_path / told.replace(" ", "-") / "jumps.yml")
-        asked: Any = SimpleNamespace(experiment=lambda key, copy=copy: copy.resolved().get(key))
+        asked: Any = SimpleNamespace(experiment=lambda key, copy=copy: copy.resolved().get(key), labels=("static",))
         assert mixes.condition(asked) == told
+    asked = SimpleNamespace(experiment=lambda _: None, labels=[policy.label for policy in spares.policies])
+    assert mixes.condition(asked) == mixes.SPARING
 
 
 def test_what_a_limit_is_made_of_stands_beside_the_mix_as_it_is() -> None:
