@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,13 +34,24 @@ PROJECT = Path(__file__).parents[1]
 PAGES: Mapping[str, Path] = {"en": Path("docs/related-work.md"), "zh": Path("docs/related-work.zh.md")}
 MIXES = Path("docs/simulated/mixes.csv")
 MEASURED = Path("docs/measured")
-ON_XEN = "e09-on-xen"
+ON_XEN: Mapping[str, float | None] = {
+    "e09-on-xen-swings": None, "e09-on-xen-night": None, "e09-on-xen-tides": None, "e09-on-xen": 2,
+}  # fmt: skip
+"""The mixes that policies met in on a real Xen, and of which level; the first level of the last is the first mix."""
+RESULT = 6
+"""Blocks from which there is an interval."""
 MARKER = re.compile(r"(<!-- beside: (\w+) -->\n).*?(<!-- /beside -->)", re.DOTALL)
 CALLED = re.compile(r"(\d+) ([^,)]+)")
 """What a sweep's name says that its levels are: mix (1 swings, 2 bursts)."""
 
 
-def rewritten(page: str, mixes: pd.DataFrame, measured: Kept | None, said: Phrases) -> str:
+def on_xen() -> Mapping[str, Kept]:
+    """Return what is kept of the experiments that were measured."""
+    found = {name: kept(name, PROJECT / MEASURED) for name in ON_XEN}
+    return {name: had for name, had in found.items() if had}
+
+
+def rewritten(page: str, mixes: pd.DataFrame, measured: Mapping[str, Kept], said: Phrases) -> str:
     """Return a page with its tables made anew of what is kept.
 
     Raises:
@@ -105,25 +117,42 @@ def _losses(mixes: pd.DataFrame, said: Phrases) -> str:
     ])  # fmt: skip
 
 
-def _xen(measured: Kept, said: Phrases) -> str:
+def _xen(measured: Mapping[str, Kept], said: Phrases) -> str:
     """A table of policies by mixes; in brackets what is no more than the baseline shows against itself."""
-    facts, names = measured.facts, dict(CALLED.findall(str(measured.facts["axis"])))
-    frame = pd.DataFrame([row for row in measured.rows if row["kind"] == "all"])
-    head = [names.get(f"{level:g}", f"{level:g}") for level in sorted(frame["level"].unique())]
+    columns = {name: _of_mix(had, ON_XEN[name]) for name, had in measured.items()}
+    labels = list(dict.fromkeys(label for rows in columns.values() for label in rows if label != OURS))
     body = [
-        [f"`{label}`", *map(_bracketed, rows.sort_values("level").to_dict("records"))]
-        for label, rows in frame.groupby("label", sort=False)
+        [f"`{label}`", *(_bracketed(rows[label]) if label in rows else said.none for rows in columns.values())]
+        for label in (*labels, OURS)
     ]
-    bands = frame.groupby("level")["band"].max().sort_index()
+    bands = [max(row["band"] for row in rows.values()) for rows in columns.values()]
     body.append([said.noise, *(words.deviation(band - 1) for band in bands)])
-    facts_told = (ON_XEN, int(frame["n"].max()), facts["dates"][-1], str(facts["commits"][-1])[:7])
-    return f"{_table([said.policy, *head], body)}\n\n{said.measured.format(*facts_told)}"
+    body.append([said.blocks, *(str(max(row["n"] for row in rows.values())) for rows in columns.values())])
+    head = [said.policy, *(_called(name, had.facts) for name, had in measured.items())]
+    sources = said.comma.join(
+        said.of.format(name, had.facts["dates"][-1], str(had.facts["commits"][-1])[:7])
+        for name, had in measured.items()
+    )
+    return f"{_table(head, body)}\n\n{said.measured.format(sources)}"
 
 
-def _bracketed(row: Mapping[Hashable, float]) -> str:
-    """A ratio, in brackets where it lies within the noise."""
-    shown = words.times(row["speedup"])
-    return f"({shown})" if 1 / row["band"] <= row["speedup"] <= row["band"] else shown
+def _of_mix(had: Kept, level: float | None) -> Mapping[str, Mapping[str, Any]]:
+    """Return label → its ratio over all guests, in a mix."""
+    rows = [row for row in had.rows if row["kind"] == "all"]
+    return {str(row["label"]): row for row in rows if level is None or row["level"] == level}
+
+
+def _called(name: str, facts: Mapping[str, Any]) -> str:
+    """What a mix is called: as its level is, or its file."""
+    level = ON_XEN[name]
+    return name.removeprefix("e09-on-xen-") if level is None else dict(CALLED.findall(str(facts["axis"])))[f"{level:g}"]
+
+
+def _bracketed(row: Mapping[str, Any]) -> str:
+    """A ratio with its interval, if it has one; in brackets where it lies within the noise."""
+    value = row["speedup"]
+    shown = words.within(value, row["low"], row["high"]) if row["n"] >= RESULT else words.times(value)
+    return f"({shown})" if 1 / row["band"] <= value <= row["band"] else shown
 
 
 def _by_mix(mixes: pd.DataFrame) -> pd.DataFrame:
@@ -150,10 +179,9 @@ def _source(mixes: pd.DataFrame, said: Phrases) -> str:
 def main() -> None:
     """Write both pages anew."""
     mixes = read_mixes(PROJECT / MIXES)
-    measured = kept(ON_XEN, PROJECT / MEASURED)
     for language, path in PAGES.items():
         page = (PROJECT / path).read_text(encoding="utf-8")
-        write_whole(PROJECT / path, rewritten(page, mixes, measured, PHRASES[language]))
+        write_whole(PROJECT / path, rewritten(page, mixes, on_xen(), PHRASES[language]))
 
 
 if __name__ == "__main__":

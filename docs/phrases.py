@@ -24,6 +24,8 @@ class Phrases:
     over: str
     simulated: str
     measured: str
+    of: str
+    blocks: str
     against: str
     behind: str
     hurt: str
@@ -51,8 +53,10 @@ ENGLISH = Phrases(
     over="Of {} mixes; *over `static`* is the geometric mean over all of them, *best of all* counts what is within 1 % "
     "of the best, *least of `static`* is the least that any guest ever had of what the static split gives it.",
     simulated="Simulated, {} blocks, {}, commit {}.",
-    measured="Measured on Xen, `{}`, against `static`, {} block a mix, {}, commit {}: an observation. In brackets: no "
-    "farther from 1 than `static` lay from itself when it ran twice.",
+    blocks="blocks",
+    of="`{}` ({}, commit {})",
+    measured="Measured on Xen against `static`: {}. With fewer than six blocks it is an observation, without an "
+    "interval. In brackets: no farther from 1 than `static` lay from itself when it ran twice.",
     against="{0} ({1:.3f} against {3:.3f} of `{2}`)",
     behind="More than 1 % behind the best other: {}.",
     hurt="Some guest has less than {1} of what it has under `static`: {0}.",
@@ -79,7 +83,9 @@ CHINESE = Phrases(
     over="共 {} 个负载组合;*相对 `static`* 为对全部组合的几何平均,*居首*包括与最好者相差不超过 1 % 的,"
     "*最少者与 `static` 之比*是任何客户操作系统所得性能与静态划分之下的比值中最小的一个。",
     simulated="模拟,{} 个区组,{},提交 {}。",
-    measured="Xen 上实测,`{}`,相对 `static`,每个组合 {} 个区组,{},提交 {}:仅为观察。括号内:与 1 的距离不超过 `static` "
+    blocks="区组数",
+    of="`{}`({},提交 {})",
+    measured="Xen 上实测,相对 `static`:{}。少于六个区组者仅为观察,没有区间。括号内:与 1 的距离不超过 `static` "
     "运行两次时与其自身的距离。",
     against="{0}({1:.3f},`{2}` 为 {3:.3f})",
     behind="落后于最好的其他策略 1 % 以上的:{}。",
