@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -210,3 +211,30 @@ def test_what_ended_the_trials_is_shown_by_the_playbook_and_nothing_else_in_its_
     (failure,) = played.failures
     assert failure.endswith(said)
     assert "has no attribute" not in failure
+
+
+@pytest.mark.parametrize("done", [[], ["b"]])
+def test_hosts_that_are_made_already_are_left_out_and_a_group_without_any_is_no_warning(
+    tmp_path: Path, done: list[str]
+) -> None:
+    groups = {"xen_hosts": ["a", "b"], "xen_guests": ["g1"]} | ({"provisioned": done} if done else {})
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        yaml.safe_dump({group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()})
+    )
+    ran = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            "--list-hosts",
+            "-i",
+            inventory,
+            "playbooks/provision.yml",
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "WARNING" not in ran.stdout + ran.stderr
+    hosts = ran.stdout.partition("): Xen hosts")[2].partition("play #")[0]
+    assert [name for name in "ab" if f"      {name}\n" in hosts] == [name for name in "ab" if name not in done]
