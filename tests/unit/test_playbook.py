@@ -219,17 +219,11 @@ def test_hosts_that_are_made_already_are_left_out_and_a_group_without_any_is_no_
 ) -> None:
     groups = {"xen_hosts": ["a", "b"], "xen_guests": ["g1"]} | ({"provisioned": done} if done else {})
     inventory = tmp_path / "hosts.yml"
-    inventory.write_text(
-        yaml.safe_dump({group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()})
-    )
+    listed = {group: {"hosts": {name: {} for name in names}} for group, names in groups.items()}
+    inventory.write_text(yaml.safe_dump(listed))
+    program = Path(sys.executable).with_name("ansible-playbook")
     ran = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            "--list-hosts",
-            "-i",
-            inventory,
-            "playbooks/provision.yml",
-        ],
+        [program, "--list-hosts", "-i", inventory, "playbooks/provision.yml"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
