@@ -151,6 +151,13 @@ def test_what_readme_says_in_words_of_xen_holds_of_what_was_measured() -> None:
     assert said[1] == words.within(ours["speedup"], ours["low"], ours["high"])
     assert ours["n"] == 6
     assert [text.split(":")[0] for text in swings.facts["verdicts"]] == ["Supported"], "over each of the six others"
+    at_night = re.search(r"beside guests that claim and do not use, (\S+ \[\S+ \S+\]), and more than each of the", page)
+    night = kept("e09-on-xen-night", beside.PROJECT / beside.MEASURED)
+    assert at_night
+    assert night is not None
+    ours = next(row for row in night.rows if row["kind"] == "all" and row["label"] == "ballast")
+    assert at_night[1] == words.within(ours["speedup"], ours["low"], ours["high"])
+    assert [text.split(":")[0] for text in night.facts["verdicts"]] == ["Supported"], "over each of the fourteen others"
     once = re.search(r"first of six in one \(([\d.]+) times\)", page)
     tides = kept("e09-on-xen-tides", beside.PROJECT / beside.MEASURED)
     assert once
