@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -22,6 +23,7 @@ from reports.study import Study
 COLUMNS = 4
 """Policies side by side on one page; more go on a further page, the baseline always first."""
 ROWS = 6
+LEGEND_COLUMNS = 6
 LOW = 3
 """More guests than these have lower rows, so that their page holds something else too."""
 MOST_GUESTS = 24
@@ -119,7 +121,20 @@ def _draw(
                 )
         _strip(grid[-1, column], rows[rows["guest"].isin(names)], looks, end)
         grid[-1, column].set_xlabel(phrase("time in the trial, s"))
-    container.legend(handles=_handles(looks), loc="outside upper center", ncols=6, handlelength=1.6, columnspacing=1.2)
+    here = {state for label in labels for state in trials[label]["state"]}
+    _legend(container, _handles({state: look for state, look in looks.items() if state in here}))
+
+
+def _legend(container: Container, handles: Sequence[Any]) -> Legend:
+    """A legend above the figure, of as many columns as its width has room for."""
+    for columns in range(LEGEND_COLUMNS, 0, -1):
+        legend = container.legend(
+            handles=handles, loc="outside upper center", ncols=columns, handlelength=1.6, columnspacing=1.2
+        )
+        if columns == 1 or legend.get_window_extent().width <= container.bbox.width:
+            break
+        legend.remove()
+    return legend
 
 
 def _guest(axes: Axes, rows: pd.DataFrame) -> None:

@@ -445,6 +445,18 @@ def test_characters_that_no_font_here_has_are_told_with_the_remedy(
     assert "fonts-droid-fallback" in (Path(__file__).parents[2] / "scripts" / "packages.txt").read_text()
 
 
+def test_a_legend_of_many_long_states_is_no_wider_than_its_figure() -> None:
+    said = "no change worth making"
+    states = [f"plenty, {said}", f"scarce, {said}", "soft", "hard", "low", "high", "grows"]
+    figure = Figure(figsize=(6.3, 3), layout="constrained")
+    legend = timeline._legend(figure, timeline._handles(style.states(states)))
+    assert len(legend.get_texts()) == 3 + len(states)
+    assert legend.get_window_extent().width <= figure.bbox.width
+    few = timeline._legend(figure, timeline._handles(style.states(["scarce", "ample"])))
+    heights = [legend.get_window_extent().height for legend in (few, legend)]
+    assert heights[0] < heights[1] / 2, "what has room stands in one line"
+
+
 def test_a_timeline_to_hover_over_has_what_the_samples_have(run: Path) -> None:
     study = study_of(run)
     (picture, *_) = timeline.timelines(study)
