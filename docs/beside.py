@@ -29,6 +29,7 @@ from docs.phrases import PHRASES, Phrases
 from docs.reached import ABLATION, AS_GOOD, LEAST, OURS, STATIC, best_other, read_mixes
 from harness.records import write_whole
 from reports import words
+from reports.statistics import ENOUGH
 
 PROJECT = Path(__file__).parents[1]
 PAGES: Mapping[str, Path] = {"en": Path("docs/related-work.md"), "zh": Path("docs/related-work.zh.md")}
@@ -38,8 +39,6 @@ ON_XEN: Mapping[str, float | None] = {
     "e09-on-xen-swings": None, "e09-on-xen-night": None, "e09-on-xen-tides": None, "e09-on-xen": 2,
 }  # fmt: skip
 """The mixes that policies met in on a real Xen, and of which level; the first level of the last is the first mix."""
-RESULT = 6
-"""Blocks from which there is an interval."""
 MARKER = re.compile(r"(<!-- beside: (\w+) -->\n).*?(<!-- /beside -->)", re.DOTALL)
 CALLED = re.compile(r"(\d+) ([^,)]+)")
 """What a sweep's name says that its levels are: mix (1 swings, 2 bursts)."""
@@ -151,7 +150,7 @@ def _called(name: str, facts: Mapping[str, Any]) -> str:
 def _bracketed(row: Mapping[str, Any]) -> str:
     """A ratio with its interval, if it has one; in brackets where it lies within the noise."""
     value = row["speedup"]
-    shown = words.within(value, row["low"], row["high"]) if row["n"] >= RESULT else words.times(value)
+    shown = words.within(value, row["low"], row["high"]) if row["n"] >= ENOUGH else words.times(value)
     return f"({shown})" if 1 / row["band"] <= value <= row["band"] else shown
 
 

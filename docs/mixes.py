@@ -49,8 +49,6 @@ FREE = 100.0
 SOONER_S = 0.5
 LIMITED = ("e09-leak.yml", "e09-shares.yml", "held-out/jumps.yml")
 """Mixes of which it is simulated what stands between policies and the bound: in the second the gap stays open."""
-SPARING = "nobody waits"
-"""Our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static."""
 RIVALS = (STATIC, "price", "miss-ratio", "dynamic-baseline", "qmemman", "pressure", "ballast", "unconstrained")
 
 
@@ -62,7 +60,11 @@ def copies(folder: Path) -> None:
     experiments = PROJECT / "experiments"
     ways = [(path, conditions(), RIVALS) for path in sorted(experiments.glob("e09-*.yml"))]
     ways += [(experiments / name, limits(), (*RIVALS, "informed")) for name in LIMITED]
-    sparing = {SPARING: {"policies": [STATIC, {"name": "ballast", "bear": 0.0, "label": SPARING}, "unconstrained"]}}
+    sparing = {
+        reached.SPARING: {
+            "policies": [STATIC, {"name": "ballast", "bear": 0.0, "label": reached.SPARING}, "unconstrained"]
+        }
+    }
     ways += [(path, sparing, ()) for path in sorted([*experiments.glob("e09-*.yml"), *HELD_OUT.glob("*.yml")])]
     for path, changes, policies in ways:
         mix = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -145,8 +147,8 @@ def rows(study: Study) -> Iterator[Mapping[str, object]]:
 
 def condition(study: Study) -> str:
     """Return which of the conditions a run had; empty for a mix as it is in its file."""
-    if set(study.labels) == {STATIC, SPARING, "unconstrained"}:
-        return SPARING
+    if set(study.labels) == {STATIC, reached.SPARING, "unconstrained"}:
+        return reached.SPARING
     for told, change in {**limits(), **conditions()}.items():  # that with most changes first
         if all(study.experiment(key) == value for key, value in change.items()):
             return told

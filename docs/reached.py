@@ -27,6 +27,7 @@ NOTHING = "Not simulated yet.\n\n"
 AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
 """Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
 ABLATION, DRAWN, SPARING = "e16-ablation", "`drawn-", "nobody waits"
+"""The last: our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static."""
 MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
 
 

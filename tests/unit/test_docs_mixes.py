@@ -139,7 +139,7 @@ def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
     mixes.copies(tmp_path)
     found = {path.parent.name: load_experiment(path) for path in tmp_path.glob("*/e09-bursts.yml")}
     spares = found.pop("nobody-waits")
-    assert [policy.label for policy in spares.policies] == ["static", mixes.SPARING, "unconstrained"]
+    assert [policy.label for policy in spares.policies] == ["static", reached.SPARING, "unconstrained"]
     assert spares.repetitions == 6
     assert len(found) == len(mixes.conditions()) == 5
     assert {experiment.period_s for experiment in found.values()} == {1.0, 2.0, 5.0, 10.0}
@@ -151,7 +151,7 @@ def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
         asked: Any = SimpleNamespace(experiment=lambda key, copy=copy: copy.resolved().get(key), labels=("static",))
         assert mixes.condition(asked) == told
     asked = SimpleNamespace(experiment=lambda _: None, labels=[policy.label for policy in spares.policies])
-    assert mixes.condition(asked) == mixes.SPARING
+    assert mixes.condition(asked) == reached.SPARING
 
 
 def test_what_a_limit_is_made_of_stands_beside_the_mix_as_it_is() -> None:
