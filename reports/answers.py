@@ -107,7 +107,9 @@ def won(found: Findings) -> str:
     if missing := [row["label"] for verdict, row in rows if verdict == Verdict.NOTHING]:
         parts.append(phrase("No whole block to judge by: {}.", words.listed(missing)))
     if not any(verdict == Verdict.BETTER for verdict, _ in rows):
-        parts.insert(0, phrase("No policy is shown to be better."))
+        chance = any(verdict == Verdict.CHANCE for verdict, _ in rows)
+        among = phrase("No policy is shown to be better with all comparisons held together.")
+        parts.insert(0, among if chance else phrase("No policy is shown to be better."))
     guests = int(found.overall["guests"].max())
     over = phrase("Geometric mean over {}", words.counted(guests, "guest")) if guests > 1 else phrase("One guest")
     return phrase("{}, median over blocks. {}", over, joined(parts))
@@ -160,6 +162,12 @@ def _family(found: Findings) -> str:
         )
     if fewest < needed:
         text += phrase(" To show a difference takes {} blocks that differ at least.", needed)
+        if count > 1 and any(said.get("policies") != "any" for said in found.study.experiment("judged_by") or ()):
+            text += phrase(
+                " The claim takes {}: it is one question, put before the first trial, and holds only if every part of "
+                "it does, so each part may be held to 5 % alone (Berger 1982).",
+                phrase(words.COUNTS[ENOUGH]),
+            )
     if len(same):
         names = words.some(list(dict.fromkeys(f"{row['label']}" for row in records(same))))
         text += phrase(" Simulated blocks that gave the same ratio are one observation: so with {}.", names)

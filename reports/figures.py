@@ -31,6 +31,9 @@ _TICKS = (
 FARTHEST = 1000.0
 """An axis reaches no farther from 1: one value near 0 would press all others into a line."""
 
+ROW_IN, ROWS_IN, LEAST_ROW_IN = 0.42, 3.3, 0.22
+"""The height of a policy's row on page one; of all rows, where they are many, so that it stays there; of a row then."""
+
 Panel = tuple[str, pd.DataFrame, float]
 """Title, rows, and the band of the A/A test."""
 
@@ -60,6 +63,8 @@ def overall(study: Study) -> Picture:
     marks = style.markers(study.guests)
     tints = style.colours(study.labels)
     heads = guests[guests["headline"]]
+    row_in = max(LEAST_ROW_IN, min(ROW_IN, ROWS_IN / len(table)))
+    large, small = (8.0, 5.0) if row_in == ROW_IN else (6.5, 4.0)
 
     def draw(container: Container) -> None:
         axes = container.subplots()
@@ -77,7 +82,7 @@ def overall(study: Study) -> Picture:
                     edge(mine["speedup"], marks[mine["guest"]], limits),
                     color=tint,
                     alpha=0.55,
-                    markersize=5,
+                    markersize=small,
                     clip_on=False,
                 )
             if row["n"]:
@@ -89,7 +94,7 @@ def overall(study: Study) -> Picture:
                     place - 0.1,
                     edge(row["speedup"], "o", limits),
                     color=tint,
-                    markersize=8,
+                    markersize=large,
                     markerfacecolor=filled,
                     clip_on=False,
                 )
@@ -103,7 +108,7 @@ def overall(study: Study) -> Picture:
         axes.grid(visible=False, axis="y")
         mean = phrase("geometric mean, 95 % interval")
         measured = [guest for guest in study.guests if guest in set(heads["guest"])]
-        handles = [Line2D([], [], linestyle="", marker="o", color=style.INK, markersize=8, label=mean)]
+        handles = [Line2D([], [], linestyle="", marker="o", color=style.INK, markersize=large, label=mean)]
         handles += [_handle(marks[guest], f"{guest}: {study.workload(guest)}") for guest in measured[:8]]
         container.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.3)
 
@@ -121,7 +126,7 @@ def overall(study: Study) -> Picture:
         few,
         stopped,
     )
-    return Picture(name=f"overall{suffix(study)}", caption=caption, draw=draw, height_in=1.35 + 0.42 * len(table))
+    return Picture(name=f"overall{suffix(study)}", caption=caption, draw=draw, height_in=1.35 + row_in * len(table))
 
 
 def per_block(study: Study) -> list[Picture]:

@@ -14,7 +14,7 @@ import yaml
 import reports
 from harness.experiment.document import ConfigError
 from harness.experiment.files import load_experiment
-from reports import answers, claims, families, statistics, summary, words
+from reports import answers, claims, families, figures, statistics, summary, words
 from reports.claims import Says
 from reports.findings import Findings, together
 from reports.special.verdict import Claim, Special
@@ -119,6 +119,27 @@ def test_a_figure_judges_a_claim_only_where_nothing_else_is_said_to(tmp_path: Pa
     assert list(answers.verdicts(alone, [special])) == ["Supported: of something else."]
     said = findings(tmp_path / "said", experiment=setting | {"judged_by": [{"policies": ["bad"]}]})
     assert [verdict.partition(":")[0] for verdict in answers.verdicts(said, [special])] == ["Not supported"]
+
+
+@pytest.mark.parametrize("policies", [["good", "better"], "any"])
+def test_a_report_says_why_a_claim_takes_fewer_blocks_than_its_table(tmp_path: Path, policies: list[str] | str) -> None:
+    setting = dict(synthetic.manifest()["experiment"]) | {"judged_by": [{"policies": policies}]}  # type: ignore[call-overload]
+    found = findings(tmp_path / "run", blocks=6, experiment=setting)
+    (claim,) = answers.verdicts(found, [])
+    said, why = dict(answers.outcomes(found)), "The claim takes six: it is one question, put before the first trial"
+    assert "with all comparisons held together. Different if asked alone, yet not among all" in said["Who won."]
+    assert "To show a difference takes 8 blocks" in said["How sure."]
+    assert (claim.startswith("Supported"), why in said["How sure."]) == (policies != "any",) * 2
+
+
+def test_the_figure_of_page_one_stays_there_where_policies_are_many(tmp_path: Path) -> None:
+    few, many = (
+        findings(tmp_path / str(count), {"static": (1.0, 1.0)} | {f"p{i}": (1.1, 1.2) for i in range(count)}, blocks=2)
+        for count in (5, 14)
+    )
+    fewer, more = (figures.overall(found.study).height_in for found in (few, many))
+    assert fewer == pytest.approx(1.35 + 5 * figures.ROW_IN)
+    assert fewer < more <= 1.35 + figures.ROWS_IN + 1e-9, "half of a page is its table's"
 
 
 def test_what_only_a_measurement_can_show_is_not_judged_by_a_simulated_run(tmp_path: Path) -> None:
