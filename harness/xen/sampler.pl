@@ -9,10 +9,11 @@ use warnings;
 use Config;
 
 # AGING_S other than 0: the kernel's multi-generational LRU is turned on, and every so often it looks which pages were used
-# since the last time. The third argument is for tests.
+# since the last time. The other arguments are for tests.
 my $period_ms = 1000 * ($ARGV[0] // 1);
 my $aging_ms  = 1000 * ($ARGV[1] // 0);
 my $kernel    = $ARGV[2] // '/sys/kernel';
+my $sysctl    = $ARGV[3] // '/proc/sys/vm';
 $period_ms >= 100 or die "PERIOD_S must be at least 0.1\n";
 $SIG{PIPE} = 'IGNORE';    # a closed standard output shows as a failed write
 
@@ -90,7 +91,7 @@ sub device {
 # agings is in the generation that was the youngest then, and what was used since the last is not known yet. So a page
 # of a generation was last used at least as long before the last aging as the next younger one was born before it. Of
 # the time before we began nothing is known: nobody looked.
-my ($lru_gen, $was);
+my $lru_gen;
 my ($start_ms, $aged_ms) = (0, 0);
 sub generations {
     my ($age) = @_;
@@ -123,18 +124,22 @@ sub generations {
     return map { join(':', $_, @{ $sum{$_} }) } @ages;
 }
 
-sub lru_gen_enabled {
-    my ($value) = @_;
-    open(my $handle, '+<', "$kernel/mm/lru_gen/enabled") or return;
-    my $before = contents($handle);
+# Change a setting of the kernel, and keep in mind what it was; false where there is none, or we may not.
+my %was;
+sub change {
+    my ($path, $value) = @_;
+    open(my $handle, '+<', $path) or return 0;
+    chomp(my $before = contents($handle));
     sysseek($handle, 0, 0);
-    syswrite($handle, $value);
-    return $before;
+    syswrite($handle, "$value\n") or return 0;
+    $was{$path} //= $before;
+    return 1;
 }
 
-if ($aging_ms && open($lru_gen, '+<', "$kernel/debug/lru_gen")) {
-    $was = lru_gen_enabled("y\n");
-}
+# With the boost of watermarks, which keeps free memory in large pieces, kswapd takes all of the processor for seconds where
+# pages are kept in generations: a guest that grows would stand still for being looked at.
+my $aging = $aging_ms && open($lru_gen, '+<', "$kernel/debug/lru_gen") && change("$kernel/mm/lru_gen/enabled", 'y');
+change("$sysctl/watermark_boost_factor", 0) if $aging;
 
 sub sample {
     my (%sum, %wrong);    # one figure per name, but for swap areas and zram, of which there can be several
@@ -155,7 +160,7 @@ sub sample {
 }
 
 sub leave {
-    lru_gen_enabled($was) if defined $was;
+    change($_, $was{$_}) for keys %was;
     exit 0;
 }
 
@@ -175,7 +180,7 @@ my ($anchor_ms, $anchor_seq) = ($start_ms, 0);    # of the lines' times, which a
 my $heard = '';
 while (1) {
     my @said = sample();
-    if (defined $was) {
+    if ($aging) {
         my $age = now_ms() + $period_ms / 2 >= $aged_ms + $aging_ms;    # on the nearest line
         $aged_ms = now_ms() if $age;
         my $ages = join(',', generations($age));

@@ -73,13 +73,17 @@ def test_touched_is_what_is_not_known_to_have_been_idle_for_the_window() -> None
 
 
 def sampled(kernel: Path, lines: int, aging_s: str) -> list[bytes]:
-    command = ["perl", "-", "0.1", aging_s, str(kernel)]
+    command = ["perl", "-", "0.1", aging_s, str(kernel), str(kernel)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write(SAMPLER.read_bytes() + b"__END__\n")
         process.stdin.flush()
         said = [process.stdout.readline() for _ in range(lines)]
+        boosted = (kernel / "watermark_boost_factor").read_text().splitlines()[0]
+        assert boosted == ("15000" if parse_sample(said[0]).page_ages is None else "0"), (
+            "kswapd would take all the time"
+        )
         process.stdin.close()
         assert process.wait(5) == 0
         return said
@@ -89,6 +93,7 @@ def sampled(kernel: Path, lines: int, aging_s: str) -> list[bytes]:
 def kernel(tmp_path: Path) -> Path:
     (tmp_path / "mm/lru_gen").mkdir(parents=True)
     (tmp_path / "mm/lru_gen/enabled").write_text("0x0000\n")
+    (tmp_path / "watermark_boost_factor").write_text("15000\n")
     (tmp_path / "debug").mkdir()
     (tmp_path / "debug/lru_gen").write_text(RECORDED)
     return tmp_path
@@ -111,6 +116,7 @@ def test_the_sampler_turns_the_generations_on_ages_every_group_and_leaves_all_as
     told = (kernel / "debug/lru_gen").read_text().removeprefix(RECORDED).splitlines()
     assert told[:2] == ["+ 1 0 4 1 1", "+ 7 0 6 1 1"]
     assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
+    assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
 
 
 @perl
