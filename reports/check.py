@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports import words
+from reports.figures import FARTHEST
 from reports.findings import Findings
 from reports.study import ReportError
 from reports.summary import records
@@ -57,9 +58,14 @@ def moved(found: Sequence[Findings], baseline: Path, tolerance: float) -> tuple[
 
 
 def same(old: float, new: float, tolerance: float) -> bool:
-    """Whether two numbers are the same but for a share of the first; unknown is only like unknown."""
+    """Whether two ratios are the same but for a share of the first; unknown is only like unknown.
+
+    Beyond `FARTHEST` one side is next to nothing, as the microseconds that a guest lost: there all ratios are the same.
+    """
     if math.isnan(old) or math.isnan(new):
         return math.isnan(old) and math.isnan(new)
+    if min(old, new) > FARTHEST or max(old, new) < 1 / FARTHEST:
+        return True
     return old == new or abs(new - old) <= tolerance * abs(old) * (1 + 1e-9)
 
 

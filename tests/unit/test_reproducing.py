@@ -72,6 +72,13 @@ def test_a_number_that_moved_ends_the_check_with_one(tmp_path: Path) -> None:
     assert ballast("report", second, "--check", baseline, "--tolerance", 0.06)[0] == 0
 
 
+def test_a_ratio_with_next_to_nothing_on_one_side_has_not_moved() -> None:
+    assert check.same(571_555.0, 233_909.0, 0.02)
+    assert check.same(2e-6, 0.0, 0.02)
+    assert not check.same(571_555.0, 990.0, 0.02)
+    assert not check.same(1e-6, 0.01, 0.02)
+
+
 def test_a_number_that_is_gone_has_moved_and_a_new_one_has_not(tmp_path: Path) -> None:
     whole = synthetic.write_run(tmp_path / "a", gains=GAINS, steady=True, blocks=1, run="a").path
     less = {label: GAINS[label] for label in ("static", "two-state")}
