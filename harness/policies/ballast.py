@@ -67,7 +67,7 @@ class BallastParams(Params):
         "served whole or not at all; 3, ours",
     )
     bear: float = Field(
-        default=0.8, ge=0, le=1, description="0 to 1: share of its time that a guest is made to wait at most; 0.8, ours"
+        default=0.9, ge=0, le=1, description="0 to 1: share of its time that a guest is made to wait at most; 0.9, ours"
     )
     take: float = Field(
         default=0.05,

@@ -47,8 +47,8 @@ READING = 0.2
 UNREAD = 0.01
 """Below, what it has in swap is not read back, and what it comes to need pushes out more of that: as a leak does."""
 GROWING_S, GROWING_STALL = 20.0, 0.3
-"""A guest that grew so lately and stalls so much lacks what it is about to use: a cliff, until it is seen otherwise,
-also while it grows and, being served, does not stall."""
+"""A guest that grew so lately and stalls so much lacks what it is about to use: a cliff, until it is seen otherwise
+while it does not rise, also where it does not stall, being served."""
 STEEP_S = 120.0
 """Time in which the memory of a cliff fades to 1/e."""
 LEAST_PART = 0.02
@@ -225,7 +225,7 @@ class Estimator:
         steep = self._keep("steep", np.maximum(steep, self._last("steep", 0.0) * self._fades(STEEP_S)))
         grew = self._keep("grew", np.maximum(rise_kib_s > 0, self._last("grew", 0.0) * self._fades(GROWING_S)))
         stall = self._averaged("stall", seen.stall, self.habits.smoothing_s, seen.stall)
-        unseen = (self._last("grows", 0.0) > 0) & ~shows
+        unseen = (self._last("grows", 0.0) > 0) & (~shows | (rise_kib_s > CALM_KIB_S))
         grows: BoolArray = (grew > 1 / math.e) & ((stall > GROWING_STALL) | unseen) & (cool < COLD_PART)
         self._keep("grows", (grows & (missing > SLIGHT_KIB)).astype(float))
         return grows | (steep > self.habits.cliff)

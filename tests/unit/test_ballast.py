@@ -67,6 +67,21 @@ def test_who_grows_and_is_served_does_not_turn_into_one_that_can_live_with_less(
         assert "served" in policy.decide(now).reasons[1]
 
 
+def test_who_grows_keeps_its_cliff_while_it_rises_though_a_moment_of_reading_costs_it_nothing() -> None:
+    """200 KiB/s come back from swap and it does not stall: of what it is about to use that says something at rest."""
+    policy = make("ballast")
+    policy.decide(view([400, 400], uses=[200, 400], committed=[200, 400]))
+    policy.decide(view([400, 400], uses=[200, 400], committed=[200, 440], swapped=[0, 40], stall=[0, 0.9], time_s=2))
+    for rises, then in ((20, "served"), (0, "bears")):
+        for tick in range(2, 6):
+            now = view(
+                [300, 500], uses=[200, 500], committed=[200, 540 + rises * tick], swapped=[0, 40], reads=[0, 200],
+                time_s=2 * tick if rises else 20 + 2 * tick,
+            )  # fmt: skip
+            reason = policy.decide(now).reasons[1]
+        assert then in reason, reason
+
+
 def test_who_fills_memory_of_its_own_and_stalls_lacks_that_and_not_page_cache() -> None:
     """Nothing is free, nothing swapped, and it stalls: while it commits 20 MiB more a period it is given its growth."""
     policy = make("ballast")
