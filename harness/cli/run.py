@@ -17,7 +17,7 @@ from harness.cli import series
 from harness.cli.ending import Exit, stopped_by_signals, told
 from harness.cli.screen import Screen
 from harness.cli.series import Outcome, Part, Where
-from harness.cli.show import RepetitionsOption, console
+from harness.cli.show import RepetitionsOption, SeedOption, console
 from harness.cli.simulate import simulated_with_bar
 from harness.experiment.document import ConfigError
 from harness.experiment.files import find, load_experiment, names
@@ -47,6 +47,7 @@ def run(
         bool, typer.Option("--simulate", help="on the simulator, whatever could run elsewhere")
     ] = False,
     repetitions: RepetitionsOption = None,
+    seed: SeedOption = None,
     jobs: Annotated[int, typer.Option(min=1, help="simulated trials at a time")] = os.cpu_count() or 1,
     out: Annotated[
         Path | None, typer.Option(help="results go to OUT/<experiment>/<time>; default: results/ of the checkout")
@@ -70,14 +71,15 @@ def run(
     if simulate and not (every or wanted):
         raise typer.BadParameter("name the experiments that are to be simulated, or give --all")
     variables = [_variable(given) for given in extra or ()]
-    if repetitions is not None:
-        variables.append(playbook.extra_var("repetitions", str(repetitions)))
+    for name, given in (("repetitions", repetitions), ("seed", seed)):
+        if given is not None:
+            variables.append(playbook.extra_var(name, str(given)))
     for path in inventory or ():
         if not path.exists():
             raise ConfigError(f"{path}: no such inventory; start from a copy of inventory/example.yml")
     if every or simulate or len(wanted) > 1:
         where = _where(inventory or (), simulate=simulate)
-        parts = series.parts(names() if every else wanted, where, repetitions, every=every)
+        parts = series.parts(names() if every else wanted, where, repetitions, seed, every=every)
         _series(parts, jobs, out or RESULTS, inventory or (), variables)
     else:
         _one(wanted[0] if wanted else None, repetitions, out, inventory or (), variables)

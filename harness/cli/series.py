@@ -85,7 +85,9 @@ Way = Callable[[Part], Outcome]
 """How one experiment is run."""
 
 
-def parts(names: Sequence[str], where: Where, repetitions: int | None = None, *, every: bool = False) -> list[Part]:
+def parts(
+    names: Sequence[str], where: Where, repetitions: int | None = None, seed: int | None = None, *, every: bool = False
+) -> list[Part]:
     """Read the experiments of these names or paths, and find where each can run; `where` is what is asked for.
 
     Of `every` experiment that there is, those that cannot run even on the simulator are none of the series.
@@ -97,7 +99,7 @@ def parts(names: Sequence[str], where: Where, repetitions: int | None = None, *,
     found, wrong = [], []
     for name in names:
         try:
-            experiment, path = load_experiment(name, repetitions), find(name)
+            experiment, path = load_experiment(name, repetitions, seed), find(name)
         except ConfigError as error:
             wrong.append(str(error))
             continue

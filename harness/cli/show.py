@@ -48,6 +48,9 @@ AllowSwapOption = Annotated[
 RepetitionsOption = Annotated[
     int | None, typer.Option(min=1, max=10_000, help="how often, in place of what the experiment says")
 ]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="in place of the experiment's: other blocks, to be reported with its own")
+]
 
 
 @app.command("decide")

@@ -16,7 +16,7 @@ from rich.table import Table
 
 import harness.compiled
 from harness.cli.ending import Exit, stopped_by_signals
-from harness.cli.show import RepetitionsOption, console
+from harness.cli.show import RepetitionsOption, SeedOption, console
 from harness.experiment.config import Experiment
 from harness.experiment.files import load_experiment
 from harness.experiment.runs import Done
@@ -46,13 +46,14 @@ def simulate(
     ] = None,
     machine: MachineOption = LAB,
     repetitions: RepetitionsOption = None,
+    seed: SeedOption = None,
     compiled: Annotated[
         bool,
         typer.Option("--compiled", help="compile what works guest by guest first; for hundreds of guests, here only"),
     ] = False,
 ) -> None:
     """Run all trials of an experiment on the simulator; prints the run's folder. Goes on where it was stopped."""
-    wanted, simulated = load_experiment(experiment, repetitions), load_machine(machine)
+    wanted, simulated = load_experiment(experiment, repetitions, seed), load_machine(machine)
     if compiled:
         _become_compiled()
     spread = runner.one_by_one if jobs == 1 else runner.in_processes(jobs)

@@ -16,7 +16,7 @@ import typer
 
 from harness.cli import doctor, hosts
 from harness.cli.ending import Exit, stopped_by_signals
-from harness.cli.show import RepetitionsOption
+from harness.cli.show import RepetitionsOption, SeedOption
 from harness.experiment import runner, site
 from harness.experiment.config import Experiment
 from harness.experiment.document import Document
@@ -81,9 +81,10 @@ def trials(
     machines: MachinesOption = None,
     out: Annotated[Path, typer.Option(help="results go to OUT/<experiment>/<time>")] = Path("results"),
     repetitions: RepetitionsOption = None,
+    seed: SeedOption = None,
 ) -> None:
     """Run the trials that have not ended yet; prints the run's folder. The playbook calls this."""
-    wanted = load_experiment(experiment, repetitions)
+    wanted = load_experiment(experiment, repetitions, seed)
     try:
         with stopped_by_signals():
             stop_with_playbook()

@@ -14,9 +14,14 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 def load_experiment(
-    name: str | Path, repetitions: int | None = None, *, experiments: Path = EXPERIMENTS, workloads: Path = WORKLOADS
+    name: str | Path,
+    repetitions: int | None = None,
+    seed: int | None = None,
+    *,
+    experiments: Path = EXPERIMENTS,
+    workloads: Path = WORKLOADS,
 ) -> Experiment:
-    """Read an experiment: the path of a file, or the name of one in `experiments`; repeated so often, or as it says.
+    """Read an experiment: a file's path, or the name of one in `experiments`; so often, with this seed, or as it says.
 
     Raises:
         ConfigError: there is none, or it has problems: all of them, each with file, line, key and remedy.
@@ -24,8 +29,8 @@ def load_experiment(
     """
     document = Document(find(name, experiments))
     experiment = document.parse(Experiment)
-    if repetitions is not None:
-        experiment = experiment.model_copy(update={"repetitions": repetitions})
+    given = {"repetitions": repetitions, "seed": seed}
+    experiment = experiment.model_copy(update={key: value for key, value in given.items() if value is not None})
     library: dict[str, Workload] = {}
     found = list(checks.policy_faults("policies", experiment.policies))
     found += checks.policy_faults("shadows", experiment.shadows)

@@ -18,6 +18,7 @@ from harness.cli.series import Where
 from harness.experiment import runs
 from harness.experiment.document import ConfigError
 from harness.experiment.files import load_experiment, names
+from harness.experiment.plan import plan
 from harness.experiment.runs import Done
 from harness.progress import playbook
 from harness.progress.playbook import Played
@@ -95,6 +96,13 @@ def test_all_of_them_are_repeated_as_often_as_is_asked_for() -> None:
     parts = series.parts(["quick", "e02-mono"], series.Where.LAB, 6)
     assert [part.experiment.repetitions for part in parts] == [6, 6]
     assert parts[0].most_s > series.parts(["quick"], series.Where.LAB)[0].most_s
+
+
+def test_another_seed_is_other_blocks_of_the_same_experiment() -> None:
+    [as_it_says], [other] = (series.parts(["quick"], series.Where.LAB, None, seed) for seed in (None, 7))
+    assert (as_it_says.experiment.seed, other.experiment.seed) == (1, 7)
+    assert as_it_says.experiment == other.experiment.model_copy(update={"seed": 1})
+    assert {trial.seed for trial in plan(as_it_says.experiment)}.isdisjoint(t.seed for t in plan(other.experiment))
 
 
 def test_several_experiments_come_to_one_report_and_the_same_command_again_takes_what_has_ended(world: World) -> None:
