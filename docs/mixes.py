@@ -55,21 +55,23 @@ RIVALS = (STATIC, "price", "miss-ratio", "dynamic-baseline", "qmemman", "pressur
 def copies(folder: Path) -> None:
     """Write the mixes once for each condition, one block of the strongest policies, as `CONDITION/MIX.yml`.
 
-    And all, in all their blocks, with what makes nobody wait.
+    And all, in all their blocks, with what makes nobody wait, and with the bound when it has nobody to follow.
     """
     experiments = PROJECT / "experiments"
     ways = [(path, conditions(), RIVALS) for path in sorted(experiments.glob("e09-*.yml"))]
     ways += [(experiments / name, limits(), (*RIVALS, "informed")) for name in LIMITED]
-    sparing = {
+    alone = {
         reached.SPARING: {
             "policies": [STATIC, {"name": "ballast", "bear": 0.0, "label": reached.SPARING}, "unconstrained"]
-        }
+        },
+        reached.PLANNING: {"policies": [STATIC, "informed", "unconstrained"]},
     }
-    ways += [(path, sparing, ()) for path in sorted([*experiments.glob("e09-*.yml"), *HELD_OUT.glob("*.yml")])]
+    ways += [(path, alone, ()) for path in sorted([*experiments.glob("e09-*.yml"), *HELD_OUT.glob("*.yml")])]
     for path, changes, policies in ways:
         mix = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "unconstrained" not in mix["policies"]:  # for the lab
             continue
+        mix.pop("judged_by", None)  # it names policies that a copy may not have
         fewer = {"policies": list(policies), "repetitions": 1} if policies else {}
         for condition, change in changes.items():
             copy = folder / condition.replace(" ", "-") / path.name
@@ -149,6 +151,8 @@ def condition(study: Study) -> str:
     """Return which of the conditions a run had; empty for a mix as it is in its file."""
     if set(study.labels) == {STATIC, reached.SPARING, "unconstrained"}:
         return reached.SPARING
+    if set(study.labels) == {STATIC, "informed", "unconstrained"}:
+        return reached.PLANNING
     for told, change in {**limits(), **conditions()}.items():  # that with most changes first
         if all(study.experiment(key) == value for key, value in change.items()):
             return told

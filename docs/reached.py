@@ -26,8 +26,9 @@ OURS, STATIC, INFORMED, ORACLE = "ballast", "static", "informed", "oracle"
 NOTHING = "Not simulated yet.\n\n"
 AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
 """Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
-ABLATION, DRAWN, SPARING = "e16-ablation", "`drawn-", "nobody waits"
-"""The last: our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static."""
+ABLATION, DRAWN, SPARING, PLANNING = "e16-ablation", "`drawn-", "nobody waits", "its own plan"
+"""The third: our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static. The
+last: the bound `informed` alone, beside static, so that it has no policy to follow and certainly not ours."""
 MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
 
 
@@ -40,13 +41,15 @@ def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
     """Return the page with the tables of what is kept; `limits` are its conditions that take something away."""
     ablation, limited = kept["mix"].str.contains(ABLATION), kept["condition"].isin(limits)
     here, sparing = kept[(kept["condition"] == "") & ~ablation], kept["condition"] == SPARING
+    planning = kept["condition"] == PLANNING
+    plans = kept[planning & (kept["label"] == INFORMED)].set_index("mix")["geometric_mean"]
     by_chance = here["mix"].str.contains(DRAWN)
     for marker, table in (
-        ("mixes", _table(here[~here["held_out"]])),
-        ("held-out", _table(here[here["held_out"] & ~by_chance])),
-        ("drawn", _table(here[by_chance]) + _together(here[by_chance])),
+        ("mixes", _table(here[~here["held_out"]], plans)),
+        ("held-out", _table(here[here["held_out"] & ~by_chance], plans)),
+        ("drawn", _table(here[by_chance], plans) + _together(here[by_chance])),
         ("ablation", _ablation(kept[ablation])),
-        ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited & ~sparing])),
+        ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited & ~sparing & ~planning])),
         ("spared", _spared(here, kept[sparing])),
         ("limits", _limits(kept[~ablation & (limited | (kept["condition"] == ""))], limits)),
         ("in-words", _in_words(here[~here["held_out"]], here[by_chance])),
@@ -61,33 +64,35 @@ def best_other(rows: pd.DataFrame) -> tuple[str, float]:
     return str(others.idxmax()), float(others.max())
 
 
-def _table(kept: pd.DataFrame) -> str:
+def _table(kept: pd.DataFrame, plans: pd.Series[float]) -> str:
     if kept.empty:
         return NOTHING
     lines = [
-        "| mix | `static` | best other | `ballast` | `informed` | `oracle` | of the gap | least of static |",
-        "|---|--:|---|--:|--:|--:|--:|--:|",
+        f"| mix | `static` | best other | `ballast` | `informed` | {PLANNING} | `oracle` | of the gap | "
+        "least of static |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     good = closed = wide = spared = 0
     for mix, rows in kept.groupby("mix", sort=False):
         mean = rows.set_index("label")["geometric_mean"]
         least = float(rows.set_index("label")["least_of_static"][OURS])
-        (other, best), ours, informed = best_other(rows), float(mean[OURS]), float(mean[INFORMED])
-        part = (ours - best) / (informed - best) if informed > best * (1 + GAP) else None
+        (other, best), ours, plan = best_other(rows), float(mean[OURS]), float(plans.get(mix, math.nan))
+        part = (ours - best) / (plan - best) if plan > best * (1 + GAP) else None
         good += ours >= best * AS_GOOD
         spared += least >= LEAST
         wide += part is not None
         closed += part is not None and part >= 1 / 2
         cells = (
             str(mix), f"{mean[STATIC]:.3f}", f"`{other}` {best:.3f}", _bold(ours, good=ours >= best * AS_GOOD),
-            f"{informed:.3f}", f"{mean[ORACLE]:.3f}", "" if part is None else f"{part:.0%}",
-            _bold(least, good=least >= LEAST, digits=2),
+            f"{mean[INFORMED]:.3f}", _bold(plan, good=True), f"{mean[ORACLE]:.3f}",
+            "" if part is None else f"{part:.0%}", _bold(least, good=least >= LEAST, digits=2),
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     number = kept["mix"].nunique()
     said = (
         f"The best that anybody could run, or within 1 % of it, in {good} of {number}; of {wide} gaps of more than 5 % "
-        f"half or more is closed in {closed}; no guest below {LEAST} of what it has under `static` in {spared}. "
+        f"to the bound's own plan half or more is closed in {closed}; no guest below {LEAST} of what it "
+        f"has under `static` in {spared}. "
         f"Bold: not so. {_source(kept)}"
     )
     return "\n".join(lines) + f"\n\n{said}\n\n"

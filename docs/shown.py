@@ -8,10 +8,14 @@ from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from docs.marks import MARKER, Kept, MarkError, Row, Selection, chosen, kept, parsed
 from reports import lab, words
 from reports.statistics import ENOUGH
 
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+UNSAID = "does not say by which rows"
 LONE = re.compile(r"^ *<!-- /?measured.*$", re.MULTILINE)
 """What is left of markers once all whole sections are taken out."""
 
@@ -124,8 +128,20 @@ def _sentences(_: Mapping[str, str], selections: Sequence[Selection], there: Map
 
 def _claims(_: Mapping[str, str], selections: Sequence[Selection], there: Mapping[str, Kept]) -> Iterator[str]:
     facts = [there[one.experiment].facts for one in selections]
-    rows = [[f"`{one['experiment']}`", str(one["claim"] or words.DASH), " ".join(one["verdicts"])] for one in facts]
+    rows = [
+        [f"`{one['experiment']}`", str(one["claim"] or words.DASH), " ".join([*one["verdicts"], *_since(one)])]
+        for one in facts
+    ]
     yield _laid_out(["experiment", "claim", "what the rows say of it"], ["---"] * 3, rows)
+
+
+def _since(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say where an experiment has another claim by now, or has come to say what judges it."""
+    now = yaml.safe_load((EXPERIMENTS / f"{facts['experiment']}.yml").read_text(encoding="utf-8"))
+    if now["claim"] != facts["claim"]:
+        yield "*Its claim reads otherwise since.*"
+    if UNSAID in " ".join(facts["verdicts"]) and (now.get("judged_by") or now.get("loses_at_most")):
+        yield "*It says so since.*"
 
 
 def _where(_: Mapping[str, str], selections: Sequence[Selection], there: Mapping[str, Kept]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from reports.findings import Findings
 from reports.language import phrase, phrases
 from reports.special.measure import blocks_of, is_share, measure_of, noise_at
 from reports.special.verdict import Special, judged
+from reports.statistics import ENOUGH
 from reports.summary import records
 
 WIDE = 3
@@ -27,6 +28,8 @@ def special(found: Findings) -> Special:
     fronts = [set(rows[(rows["level"].fillna(-1) == _key(level)) & rows["free"]]["label"]) for level in levels]
     always = [label for label in study.labels if all(label in front for front in fronts)]
     known = bool(len(rows)) and bool(rows["geometric_mean"].notna().any())
+    blocks = int(rows["n"].max()) if known else 0
+    tells = len(levels) > 1 and blocks >= ENOUGH
     each = words.semicolon().join(
         (phrase("at {:g}: ", level) if study.levels else "") + words.listed([x for x in study.labels if x in front])
         for level, front in zip(levels, fronts, strict=True)
@@ -40,13 +43,15 @@ def special(found: Findings) -> Special:
             where,
             words.listed(always) if always else phrase("no policy"),
             each,
-            int(rows["n"].max()),
+            blocks,
         )
         + (
             phrase("what {} shows against itself makes nobody dominate.", repeated)
             if (repeated := noise.repeated(study))
             else phrase("a difference within noise can decide who dominates.")
         )
+        + ("" if len(levels) > 1 else phrase(" In one mix there always is one, so this judges no claim."))
+        + ("" if blocks >= ENOUGH else phrase(" A result takes {} blocks that differ.", ENOUGH))
     )
 
     def draw(container: Container) -> None:
@@ -74,7 +79,7 @@ def special(found: Findings) -> Special:
         container.legend(handles=handles, loc="outside lower center", ncols=5, handletextpad=0.3)
 
     return Special(
-        claim=judged(bool(always) if known else None),
+        claim=judged(bool(always) if tells else None),
         reason=reason,
         blocks=[
             Picture(

@@ -58,7 +58,7 @@ def test_a_number_that_no_run_had_is_missing_and_is_not_taken_for_a_text(tmp_pat
     assert kept["least_of_static"].isna().tolist() == [False, False, False, False, True]
     assert set(kept["condition"]) == {""}
     page = reached.rewritten(PAGE, kept)
-    assert "| 150% | **–** |" in page  # noqa: RUF001 - as the page has it
+    assert "| 0.900 | 0.800 | – | 0.950 |  | **–** |" in page  # noqa: RUF001 - as the page has it
     assert "no guest below 0.97 of what it has under `static` in 0." in page
 
 
@@ -67,12 +67,24 @@ def test_losing_is_counted_and_shown_as_openly_as_winning() -> None:
              row("a", "informed", 0.8, bound=True), row("a", "oracle", 0.95, bound=True)]  # fmt: skip
     behind = [row("b", "static", 0.4), row("b", "mom", 0.6), row("b", "ballast", 0.5, least=0.7),
               row("b", "informed", 0.8, bound=True), row("b", "oracle", 0.95, bound=True)]  # fmt: skip
-    page = reached.rewritten(PAGE, pd.DataFrame(ahead + behind))
-    assert "| a | 0.400 | `mom` 0.600 | 0.900 | 0.800 | 0.950 | 150% | 0.98 |" in page
-    assert "| b | 0.400 | `mom` 0.600 | **0.500** | 0.800 | 0.950 | -50% | **0.70** |" in page
-    assert "within 1 % of it, in 1 of 2; of 2 gaps of more than 5 % half or more is closed in 1; no guest below" in page
+    plans = [{**row(mix, "informed", 0.8, bound=True), "condition": reached.PLANNING} for mix in "ab"]
+    page = reached.rewritten(PAGE, pd.DataFrame(ahead + behind + plans))
+    assert "| a | 0.400 | `mom` 0.600 | 0.900 | 0.800 | 0.800 | 0.950 | 150% | 0.98 |" in page
+    assert "| b | 0.400 | `mom` 0.600 | **0.500** | 0.800 | 0.800 | 0.950 | -50% | **0.70** |" in page
+    assert "in 1 of 2; of 2 gaps of more than 5 % to the bound's own plan half or more is closed in 1; no guest" in page
     assert "\nold\n" not in page
     assert "within 1 % of it, in 1; it is behind in b (0.500 against 0.600 of `mom`).\n" in page
+
+
+def test_a_bound_that_does_as_ours_does_is_no_gap_that_ours_has_closed() -> None:
+    """Where `informed` finds nothing better than to follow `ballast`, its own plan is what there is to reach."""
+    rows = [row("a", "static", 0.4), row("a", "mom", 0.6), row("a", "ballast", 0.9),
+            row("a", "informed", 0.9, bound=True), row("a", "oracle", 0.95, bound=True)]  # fmt: skip
+    for plan, told in ((0.62, " "), (0.8, "150%")):
+        alone = {**row("a", "informed", plan, bound=True), "condition": reached.PLANNING}
+        page = reached.rewritten(PAGE, pd.DataFrame([*rows, alone]))
+        assert f"| 0.900 | 0.900 | {plan:.3f} | 0.950 | {told.strip()} | 1.00 |" in page
+        assert ("of 0 gaps" in page) == (plan == 0.62)
 
 
 def test_what_chance_has_drawn_is_said_beside_what_somebody_made_up() -> None:
@@ -141,6 +153,8 @@ def test_the_copies_are_experiments_and_are_told_apart(tmp_path: Path) -> None:
     spares = found.pop("nobody-waits")
     assert [policy.label for policy in spares.policies] == ["static", reached.SPARING, "unconstrained"]
     assert spares.repetitions == 6
+    alone = found.pop("its-own-plan")
+    assert [policy.label for policy in alone.policies] == ["static", "informed", "unconstrained"]
     assert len(found) == len(mixes.conditions()) == 5
     assert {experiment.period_s for experiment in found.values()} == {1.0, 2.0, 5.0, 10.0}
     slow = yaml.safe_load((tmp_path / "disks-10-times-slower" / "e09-bursts.yml").read_text())["machine"]
