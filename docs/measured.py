@@ -7,7 +7,8 @@
 A RUN is the folder of a whole run, measured in the lab in its own time; several of one experiment are put together as
 in a report. A simulated run beside a measured one of the same experiment says how close the simulator comes.
 Of each experiment `docs/measured/` has what the report computes of it: `NAME.csv`, a row a level, policy, guest and
-metric; `NAME.json`, where that came from and what became of the claim; `NAME-simulated.csv`, measured beside simulated.
+metric; `NAME.json`, where that came from and what became of the claim; `NAME-simulated.csv`, measured beside simulated;
+and in `runs/NAME/` the rows and the manifest of each run, from which all of it can be computed again.
 Nothing is computed here but how long a trial takes. What markers may say stands in `docs/marks.py`.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +43,7 @@ PICTURES: Mapping[str, Path] = {"quick": Path("docs/images/quick-timeline.png")}
 """Experiment → where a page shows its timeline."""
 LAB = ("lab", "lab_clock", "processor_mips", "guest_percent", "disks")
 """Facts of a lab on which its figures depend."""
+ROWS = ("manifest.json", "trials.csv")
 COUNTERS = ("major_faults", "swapped_in_mib")
 COLUMNS = (
     "kind", "level", "label", "against", "guest", "workload", "metric", "unit", "better", "headline",
@@ -79,11 +82,22 @@ def keep(paths: Sequence[Path], project: Path = PROJECT) -> None:
             facts["simulated"] = {"runs": _names(simulated), "verdict": _close(real, simulated)}
         _write(folder / f"{name}.csv", rows(real))
         write_whole(folder / f"{name}.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        _keep_rows(real, folder / "runs" / name)
         if name in PICTURES:
             path = project / PICTURES[name]
             path.parent.mkdir(parents=True, exist_ok=True)
             with style.applied():
                 style.save(timelines(real.study)[0].figure(), path.with_suffix(""), "png")
+
+
+def _keep_rows(found: Findings, folder: Path) -> None:
+    """Keep what of each run the figures are computed from, in place of what is kept of runs before."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for run in found.study.runs:
+        kept = folder / str(run.manifest["run"])
+        kept.mkdir(parents=True)
+        for name in ROWS:
+            shutil.copyfile(run.path / name, kept / name)
 
 
 def _quotable(found: Findings, names: Sequence[str]) -> None:
