@@ -110,7 +110,11 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
 
     left_out = len(real.labels) - len(labels), len(real.guests) - len(guests)
     more = (
-        phrase(" Left out: {} policies and {} guests.", left_out[0], left_out[1])
+        phrase(
+            " Left out: {} and {}.",
+            words.counted(max(0, left_out[0]), "policy", "policies"),
+            words.counted(max(0, left_out[1]), "guest"),
+        )
         if any(count > 0 for count in left_out)
         else ""
     )
