@@ -81,6 +81,8 @@ def agreement(ranks: pd.DataFrame) -> float:
 
 def curves(real: Study, simulated: Study) -> Iterator[Picture]:
     """Yield memory of every guest over time under every policy, both backends over each other."""
+    if any(study.lacks("samples.csv") for study in (real, simulated)):
+        return
     first, second = real.parts[len(real.parts) // 2], simulated.parts[len(simulated.parts) // 2]
     places = [(study, summary.representative(study)) for study in (first, second)]
     labels, guests = first.labels[:COLUMNS], first.guests[:ROWS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ UNCONSTRAINED, ORACLE, INFORMED = "unconstrained", "oracle", "informed"
 
 class ReportError(ValueError):
     """A report cannot be made of what was asked for; the message says what to ask for instead."""
+
+
+class LackingError(ValueError):
+    """What a figure is made of cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -159,8 +163,28 @@ class Study:
         rows = pd.concat([frame[_place(frame) == place] for frame in frames])
         return rows.sort_values("tick", kind="stable")
 
+    def lacks(self, name: str) -> bool:
+        """Whether of some run nothing can be read of a file."""
+        return any(name in run.unread for run in self.runs)
+
+    def need(self, name: str) -> None:
+        """See that a file can be read of every run.
+
+        Raises:
+            LackingError: of one it cannot.
+
+        """
+        if self.lacks(name):
+            raise LackingError(phrase("{} cannot be read.", name))
+
     def decisions(self) -> Iterator[dict[str, Any]]:
-        """Yield the decision lines of all trials that are part of the study, one by one."""
+        """Yield the decision lines of all trials that are part of the study, one by one.
+
+        Raises:
+            LackingError: those of some run cannot be read.
+
+        """
+        self.need("decisions.jsonl")
         there = set(self.trials["place"] + "/" + self.trials["order"].astype(str))
         for run in self.runs:
             for line in run.decisions():
@@ -178,15 +202,19 @@ class Study:
         return str(found.iloc[0]) if len(found) else None
 
 
-def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, ...]:
+def studies(
+    paths: Sequence[Path], baseline: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[Study, ...]:
     """Read runs and put those together that may be compared; with which baseline, is the experiment's if not given.
+
+    `say` is told of each run that is read, and of what is doubtful of it.
 
     Raises:
         ReportError: no run, no trial in any, the same run twice, or a baseline that none of them has.
         RecordsError: a run cannot be read.
 
     """
-    runs = [read_run(path) for path in paths]
+    runs = [_read(path, say) for path in paths]
     if not runs:
         raise ReportError("no run was given; name one or more folders results/<experiment>/<time>-<id>")
     names = [str(run.manifest["run"]) for run in runs]
@@ -208,6 +236,16 @@ def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, 
     if baseline not in (None, STATIC) and all(study.baseline is None for study in found):
         raise ReportError(f"baseline {baseline!r} is in none of the runs; choose one of: {', '.join(known)}")
     return tuple(found)
+
+
+def _read(path: Path, say: Callable[[str], None]) -> Run:
+    say(f"reading {path}")
+    run = read_run(path, whole=False)
+    for doubt in run.doubts():
+        say(doubt)
+    for why in run.unread.values():
+        say(f"the report is made without a file: {why}")
+    return run
 
 
 def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:

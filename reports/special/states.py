@@ -21,6 +21,7 @@ SOON_S = 20.0
 def special(found: Findings) -> Special:
     """Return counts and a strip of states a label, and whether what has hysteresis chatters less than what has none."""
     study = found.study
+    study.need("samples.csv")
     table, place = changes(found), summary.representative(study.parts[0])
     plain = table[table["hysteresis"] == 0]
     damped = table[table["hysteresis"] > 0]
