@@ -85,7 +85,7 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
         yield from one.blocks
     yield from _comparison(found)
     yield Heading(text=phrase("Where the memory was"))
-    if study.lacks("samples.csv"):
+    if doubts.lacks(study.runs, "samples.csv"):
         yield Paragraph(text=phrase("Not known: {} cannot be read.", "samples.csv"))
     else:
         yield from timeline.timelines(study.parts[len(study.parts) // 2])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from harness.records import NOT_SEALED, Run
+from harness.records import NOT_SEALED, Run, read_run
 from reports import words
 from reports.document import Block, Paragraph
 from reports.language import joined, phrase
@@ -15,6 +16,37 @@ FEEDS = {
     "events.jsonl": "{} of run {} cannot be read: nothing in this report is made of it.",
 }
 """What a report has to do without."""
+
+
+class LackingError(ValueError):
+    """What a figure is made of cannot be read."""
+
+
+def read(path: Path, say: Callable[[str], None]) -> Run:
+    """Read what can be read of a run, and say what is doubtful of it."""
+    say(f"reading {path}")
+    run = read_run(path, whole=False)
+    for doubt in run.doubts():
+        say(doubt)
+    for why in run.unread.values():
+        say(f"the report is made without a file: {why}")
+    return run
+
+
+def lacks(runs: Sequence[Run], name: str) -> bool:
+    """Whether of some run nothing can be read of a file."""
+    return any(name in run.unread for run in runs)
+
+
+def need(runs: Sequence[Run], name: str) -> None:
+    """See that a file can be read of every run.
+
+    Raises:
+        LackingError: of one it cannot.
+
+    """
+    if lacks(runs, name):
+        raise LackingError(phrase("{} cannot be read.", name))
 
 
 def blocks(runs: Sequence[Run]) -> Iterator[Block]:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Run, chosen, is_again, read_run
+from harness.records import Run, chosen, is_again
 from harness.statistics import BOUNDS, paired, possible
+from reports import doubts
 from reports.language import phrase
 
 _FREE = (
@@ -28,10 +29,6 @@ UNCONSTRAINED, ORACLE, INFORMED = "unconstrained", "oracle", "informed"
 
 class ReportError(ValueError):
     """A report cannot be made of what was asked for; the message says what to ask for instead."""
-
-
-class LackingError(ValueError):
-    """What a figure is made of cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -163,20 +160,6 @@ class Study:
         rows = pd.concat([frame[_place(frame) == place] for frame in frames])
         return rows.sort_values("tick", kind="stable")
 
-    def lacks(self, name: str) -> bool:
-        """Whether of some run nothing can be read of a file."""
-        return any(name in run.unread for run in self.runs)
-
-    def need(self, name: str) -> None:
-        """See that a file can be read of every run.
-
-        Raises:
-            LackingError: of one it cannot.
-
-        """
-        if self.lacks(name):
-            raise LackingError(phrase("{} cannot be read.", name))
-
     def decisions(self) -> Iterator[dict[str, Any]]:
         """Yield the decision lines of all trials that are part of the study, one by one.
 
@@ -184,7 +167,7 @@ class Study:
             LackingError: those of some run cannot be read.
 
         """
-        self.need("decisions.jsonl")
+        doubts.need(self.runs, "decisions.jsonl")
         there = set(self.trials["place"] + "/" + self.trials["order"].astype(str))
         for run in self.runs:
             for line in run.decisions():
@@ -214,7 +197,7 @@ def studies(
         RecordsError: a run cannot be read.
 
     """
-    runs = [_read(path, say) for path in paths]
+    runs = [doubts.read(path, say) for path in paths]
     if not runs:
         raise ReportError("no run was given; name one or more folders results/<experiment>/<time>-<id>")
     names = [str(run.manifest["run"]) for run in runs]
@@ -236,16 +219,6 @@ def studies(
     if baseline not in (None, STATIC) and all(study.baseline is None for study in found):
         raise ReportError(f"baseline {baseline!r} is in none of the runs; choose one of: {', '.join(known)}")
     return tuple(found)
-
-
-def _read(path: Path, say: Callable[[str], None]) -> Run:
-    say(f"reading {path}")
-    run = read_run(path, whole=False)
-    for doubt in run.doubts():
-        say(doubt)
-    for why in run.unread.values():
-        say(f"the report is made without a file: {why}")
-    return run
 
 
 def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from reports.doubts import LackingError
 from reports.findings import Findings
 from reports.special import (
     approach,
@@ -20,7 +21,6 @@ from reports.special import (
     twins,
 )
 from reports.special.verdict import Claim, Special
-from reports.study import LackingError
 
 KINDS: Mapping[str, Callable[[Findings], Special]] = {
     "solver": solver.special,
