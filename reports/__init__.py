@@ -16,7 +16,7 @@ from reports.findings import Findings, together
 from reports.language import LanguageError
 from reports.special import asked
 from reports.special.verdict import Special
-from reports.study import ReportError, studies
+from reports.study import ReportError, Study, studies
 
 __all__ = ["LanguageError", "ReportError", "build", "compare", "place", "tables_of"]
 
@@ -35,8 +35,8 @@ def build(
 
     `out` is the folder of the run unless given; of several runs, one of their own (`place`). `baseline` is the label,
     or the policy, that the others are compared with; None: the one that the experiment names, or `static`. The same
-    runs give the same bytes. `say` is told of each run that is damaged. `speaking` is the language of what is written
-    for people; names of files, columns and macros are the same in every one.
+    runs give the same bytes. `say` is told of what is doubtful of a run, and how far the work is. `speaking` is the
+    language of what is written for people; names of files, columns and macros are the same in every one.
 
     Raises:
         ReportError: nothing to report, or a baseline that no run has.
@@ -50,11 +50,8 @@ def build(
 
 def _build(run_paths: Sequence[Path], baseline: str | None, out: Path | None, say: Callable[[str], None]) -> Path:
     paths = [Path(path) for path in run_paths]
-    found = together([Findings.of(study) for study in studies(paths, baseline)])
+    found = together([_findings(study, say) for study in studies(paths, baseline, say)])
     folder = Path(out) if out is not None else place(paths)
-    for run in (run for one in found for run in one.study.runs):
-        for name, why in run.damage.items():
-            say(f"{run.path / name} is damaged: {why}")
     specials = [asked(one) for one in found]
     document = content.document(found, specials)
     if lacking := fonts.missing(typeset.texts(document)):
@@ -67,12 +64,19 @@ def _build(run_paths: Sequence[Path], baseline: str | None, out: Path | None, sa
         for block in document.blocks:
             if isinstance(block, Table):
                 tables.write_latex(block, folder / "tables")
+        say(f"drawing figures: {sum(isinstance(block, Picture) for block in document.blocks)}")
         figures = write_figures(document, folder / "figures")
         html.write(document, figures, folder / "report.html")
+        say("setting report.pdf")
         typeset.write(document, folder / "report.pdf")
         crate.write([run for one in found for run in one.study.runs], document, folder)
         _forget(folder, document, frames)
     return folder / "report.pdf"
+
+
+def _findings(study: Study, say: Callable[[str], None]) -> Findings:
+    say(f"{study.name} ({study.backend}): comparing")
+    return Findings.of(study)
 
 
 def tables_of(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -> dict[str, list[pd.DataFrame]]:
@@ -101,7 +105,11 @@ def tables_of(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) 
 
 
 def compare(
-    run_paths: Sequence[Path], earlier: Path, tolerance: float, baseline: str | None = None
+    run_paths: Sequence[Path],
+    earlier: Path,
+    tolerance: float,
+    baseline: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[str], int]:
     """Hold the numbers of runs against the tables of an earlier report; returns what moved, and how many there are.
 
@@ -111,7 +119,7 @@ def compare(
 
     """
     paths = [Path(path) for path in run_paths]
-    return check.moved(together([Findings.of(study) for study in studies(paths, baseline)]), earlier, tolerance)
+    return check.moved(together([Findings.of(study) for study in studies(paths, baseline, say)]), earlier, tolerance)
 
 
 def place(run_paths: Sequence[Path]) -> Path:

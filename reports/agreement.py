@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from reports import bounds, figures, statistics, style, summary, words
+from reports import bounds, doubts, figures, statistics, style, summary, words
 from reports.document import Block, Container, Heading, Paragraph, Picture, Table
 from reports.findings import Findings
 from reports.language import phrase, phrases
@@ -81,6 +81,8 @@ def agreement(ranks: pd.DataFrame) -> float:
 
 def curves(real: Study, simulated: Study) -> Iterator[Picture]:
     """Yield memory of every guest over time under every policy, both backends over each other."""
+    if doubts.lacks((*real.runs, *simulated.runs), "samples.csv"):
+        return
     first, second = real.parts[len(real.parts) // 2], simulated.parts[len(simulated.parts) // 2]
     places = [(study, summary.representative(study)) for study in (first, second)]
     labels, guests = first.labels[:COLUMNS], first.guests[:ROWS]
@@ -110,7 +112,11 @@ def curves(real: Study, simulated: Study) -> Iterator[Picture]:
 
     left_out = len(real.labels) - len(labels), len(real.guests) - len(guests)
     more = (
-        phrase(" Left out: {} policies and {} guests.", left_out[0], left_out[1])
+        phrase(
+            " Left out: {} and {}.",
+            words.counted(max(0, left_out[0]), "policy", "policies"),
+            words.counted(max(0, left_out[1]), "guest"),
+        )
         if any(count > 0 for count in left_out)
         else ""
     )

@@ -177,14 +177,13 @@ def _family(found: Findings) -> str:
 def compared(study: Study) -> str:
     """Say which policies ran, against which, and in how many blocks."""
     count = words.counted(len(study.labels), "policy", "policies")
-    at = (
-        phrase(" Varied: {}, {} levels; a block is one of them.", study.axis, len(study.levels)) if study.levels else ""
-    )
+    levels = words.counted(len(study.levels), "level")
+    at = phrase(" Varied: {}, {}; a block is one of them.", study.axis, levels) if study.levels else ""
     base = phrase("; every other one is compared with {}", study.baseline) if study.baseline and study.rivals else ""
     ran = study.trials.groupby("place")["label"].nunique()
     whole = int((ran == len(study.labels)).sum())
     every = (
-        phrase("each with every policy once") if whole == len(ran) else phrase("of which {} have every policy", whole)
+        phrase("each with every policy once") if whole == len(ran) else phrase("with every policy in {} of them", whole)
     )
     every += phrase(", and with {} a second time", noise.repeated(study)) if len(study.again) else ""
     at += "".join(map(_repeated, study.runs))
@@ -199,13 +198,14 @@ def _repeated(run: Run) -> str:
     if not (until and told):
         return ""
     limit = phrase(" Repeated until intervals reach {:g} % from their middle", until["within_percent"])
+    times = words.counted(told["repetitions"], "repetition")
     if told["narrow_enough"]:
-        return phrase("{}: they did after {} repetitions.", limit, told["repetitions"])
+        return phrase("{}: they did after {}.", limit, times)
     if (widest := told["widest_percent"]) is None:
         why = phrase("{} has none yet", told["widest"])
     else:
         why = phrase("that of {} reaches {}", told["widest"], f"{widest:.1f} %")
-    return phrase("{}: not even after {} repetitions, the most allowed; {}.", limit, told["repetitions"], why)
+    return phrase("{}: not even after {}, the most allowed; {}.", limit, times, why)
 
 
 def ground(study: Study) -> str:
@@ -216,7 +216,7 @@ def ground(study: Study) -> str:
         str(part)
         for part in (
             host.get("cpu"),
-            host.get("cores") and phrase("{} cores", host["cores"]),
+            host.get("cores") and words.counted(host["cores"], "core"),
             host.get("memory_kib") and f"{host['memory_kib'] / 2**20:.1f} GiB",
             host.get("kernel") and f"Linux {host['kernel']}",
         )

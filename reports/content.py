@@ -6,7 +6,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports import agreement, answers, figures, lab, overview, printed, repeatability, standing, sweep, timeline, words
+from reports import (
+    agreement,
+    answers,
+    doubts,
+    figures,
+    lab,
+    overview,
+    printed,
+    repeatability,
+    standing,
+    sweep,
+    timeline,
+    words,
+)
 from reports.document import Block, Contents, Document, Heading, Listing, Paragraph
 from reports.findings import Findings
 from reports.language import current, joined, phrase
@@ -40,7 +53,7 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     blocks: list[Block] = []
     if len(found) > 1:
         blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True)]
-        blocks += [*standing.blocks(found), overview.table(found)]
+        blocks += [*doubts.blocks(runs), *standing.blocks(found), overview.table(found)]
         blocks += [picture] if (picture := overview.picture(found)) else []
         for one, mine in zip(found, specials, strict=True):
             blocks.append(Paragraph(lead=f"{one.study.title}.", text=joined(list(answers.verdicts(one, mine)))))
@@ -72,7 +85,10 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
         yield from one.blocks
     yield from _comparison(found)
     yield Heading(text=phrase("Where the memory was"))
-    yield from timeline.timelines(study.parts[len(study.parts) // 2])
+    if doubts.lacks(study.runs, "samples.csv"):
+        yield Paragraph(text=phrase("Not known: {} cannot be read.", "samples.csv"))
+    else:
+        yield from timeline.timelines(study.parts[len(study.parts) // 2])
     yield Heading(text=phrase("What it cost in memory traffic"))
     yield printed.counter(found)
     if len(found.measured):
@@ -93,6 +109,7 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
 def _first_page(found: Findings, specials: Sequence[Special]) -> Iterator[Block]:
     """The claim and what became of it, who is where, the figure that matters; then on what, and how it repeats."""
     study = found.study
+    yield from doubts.blocks(study.runs)
     if claim := study.experiment("claim"):
         yield Paragraph(lead=phrase("Claim."), text=f"{str(claim).rstrip('.')}.")
         for text in answers.verdicts(found, specials):

@@ -59,7 +59,9 @@ def _named(rows: Sequence[Mapping[str, Any]], levels: int) -> str:
     if not levels:
         return words.listed([f"{row['label']} {words.times(row['speedup'])}" for row in rows])
     counts = Counter(str(row["label"]) for row in rows)
-    return words.listed([phrase("{} at {} of {} levels", label, count, levels) for label, count in counts.items()])
+    return words.listed(
+        [phrase("{} at {} of {}", label, count, words.counted(levels, "level")) for label, count in counts.items()]
+    )
 
 
 def picture(found: Sequence[Findings]) -> Picture | None:

@@ -20,7 +20,7 @@ def distances(study: Study) -> pd.DataFrame:
     """
     apart: dict[tuple[str, str, str], array[int]] = {}
     for run in study.runs:
-        if not run.manifest["experiment"].get("shadows"):
+        if not run.manifest["experiment"].get("shadows") or "decisions.jsonl" in run.unread:
             continue
         for line in run.decisions():
             acting = line["decision"]["targets_kib"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.records import Run, chosen, is_again, read_run
+from harness.records import Run, chosen, is_again
 from harness.statistics import BOUNDS, paired, possible
+from reports import doubts
 from reports.language import phrase
 
 _FREE = (
@@ -160,7 +161,13 @@ class Study:
         return rows.sort_values("tick", kind="stable")
 
     def decisions(self) -> Iterator[dict[str, Any]]:
-        """Yield the decision lines of all trials that are part of the study, one by one."""
+        """Yield the decision lines of all trials that are part of the study, one by one.
+
+        Raises:
+            LackingError: those of some run cannot be read.
+
+        """
+        doubts.need(self.runs, "decisions.jsonl")
         there = set(self.trials["place"] + "/" + self.trials["order"].astype(str))
         for run in self.runs:
             for line in run.decisions():
@@ -178,15 +185,19 @@ class Study:
         return str(found.iloc[0]) if len(found) else None
 
 
-def studies(paths: Sequence[Path], baseline: str | None = None) -> tuple[Study, ...]:
+def studies(
+    paths: Sequence[Path], baseline: str | None = None, say: Callable[[str], None] = lambda _: None
+) -> tuple[Study, ...]:
     """Read runs and put those together that may be compared; with which baseline, is the experiment's if not given.
+
+    `say` is told of each run that is read, and of what is doubtful of it.
 
     Raises:
         ReportError: no run, no trial in any, the same run twice, or a baseline that none of them has.
         RecordsError: a run cannot be read.
 
     """
-    runs = [read_run(path) for path in paths]
+    runs = [doubts.read(path, say) for path in paths]
     if not runs:
         raise ReportError("no run was given; name one or more folders results/<experiment>/<time>-<id>")
     names = [str(run.manifest["run"]) for run in runs]

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import policies
-from harness.cli.show import Format, FormatOption, SetOption, console, parameters
-from harness.records import REPLAY
+from harness.cli.show import Format, FormatOption, SetOption, console, parameters, say
+from harness.records import REPLAY, RunFolder, doubts
 from harness.replay import OPEN_LOOP, Difference, replay_run
 
 DASH = "\N{EN DASH}"
@@ -41,6 +41,9 @@ def replay(
     chosen = policies.make(policy, parameters(settings))
     label = " ".join([policy, *(settings or ())])
     folder = out or run / "replay" / re.sub(r"[^\w.=-]+", "-", label)
+    recorded = RunFolder.open(run)
+    for doubt in doubts(run, recorded.changed_files(), recorded.damage):
+        say(doubt)
     found = replay_run(run, chosen, label, folder)
     from reports import replayed  # takes a second, which no other command is to wait for
 

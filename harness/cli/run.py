@@ -17,7 +17,7 @@ from harness.cli import series
 from harness.cli.ending import Exit, stopped_by_signals, told
 from harness.cli.screen import Screen
 from harness.cli.series import Outcome, Part, Where
-from harness.cli.show import RepetitionsOption, SeedOption, console
+from harness.cli.show import RepetitionsOption, SeedOption, console, say
 from harness.cli.simulate import simulated_with_bar
 from harness.experiment.document import ConfigError
 from harness.experiment.files import find, load_experiment, names
@@ -178,7 +178,7 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         print("ballast: none of them has ended, so there is nothing to report", file=sys.stderr)
         return
     try:
-        print(reports.build(paths, say=lambda said: print(f"ballast: {said}", file=sys.stderr)))
+        print(reports.build(paths, say=say))
     except reports.ReportError as error:
         raise RecordsError(str(error)) from error
 

@@ -126,6 +126,11 @@ def _length(minutes: float | None) -> str:
     return "cannot be" if minutes is None else length(60 * minutes)
 
 
+def say(said: str) -> None:
+    """Tell a person how far the work is and what is doubtful; what programs read is on stdout."""
+    print(f"ballast: {said}", file=sys.stderr)
+
+
 def console() -> Console:
     """Where tables go: as wide as the terminal, and off a terminal as wide as it takes to be read by other programs."""
     found = Console(highlight=False)

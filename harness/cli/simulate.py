@@ -16,7 +16,7 @@ from rich.table import Table
 
 import harness.compiled
 from harness.cli.ending import Exit, stopped_by_signals
-from harness.cli.show import RepetitionsOption, SeedOption, console
+from harness.cli.show import RepetitionsOption, SeedOption, console, say
 from harness.experiment.config import Experiment
 from harness.experiment.files import load_experiment
 from harness.experiment.runs import Done
@@ -115,6 +115,8 @@ def calibrate(
 ) -> None:
     """Read what a machine costs from a run on it: the parameters of the simulator, each with how it was read."""
     shown, known = read_run(run), load_machine(machine)
+    for doubt in shown.doubts():
+        say(doubt)
     if shown.manifest["experiment"]["name"] != CALIBRATION:
         raise RecordsError(f"{run} is no run of {CALIBRATION}; make one: ansible-playbook playbooks/calibrate.yml")
     found = calibration.calibrate(shown, known)

@@ -16,7 +16,7 @@ import typer
 
 from harness.cli import doctor, hosts
 from harness.cli.ending import Exit, stopped_by_signals
-from harness.cli.show import RepetitionsOption, SeedOption
+from harness.cli.show import RepetitionsOption, SeedOption, say
 from harness.experiment import runner, site
 from harness.experiment.config import Experiment
 from harness.experiment.document import Document
@@ -128,10 +128,10 @@ def report(
 
     try:
         if check is not None:
-            moved, count = reports.compare(runs, check, tolerance, baseline)
+            moved, count = reports.compare(runs, check, tolerance, baseline, say)
             print(*moved, f"{len(moved)} of {count} numbers moved by more than {100 * tolerance:g} %", sep="\n")
             raise typer.Exit(Exit.SOME_TRIAL_FAILED if moved else Exit.DONE)
-        print(reports.build(runs, baseline, out, lambda said: print(f"ballast: {said}", file=sys.stderr), language))
+        print(reports.build(runs, baseline, out, say, language))
     except reports.LanguageError as error:
         raise typer.BadParameter(str(error), param_hint="--language") from error
     except reports.ReportError as error:

@@ -21,6 +21,7 @@ from harness.records.columns import (
     TrialRow,
 )
 from harness.records.decision import decision_record, tick_record
+from harness.records.doubts import NOT_SEALED, doubts
 from harness.records.folder import RunFolder
 from harness.records.hold import HeldError, choosing, held
 from harness.records.manifest import MANIFEST, read_manifest
@@ -38,6 +39,7 @@ __all__ = [
     "FORMAT",
     "LARGEST",
     "MANIFEST",
+    "NOT_SEALED",
     "REPLAY",
     "REPLAY_COLUMNS",
     "SAMPLE_COLUMNS",
@@ -57,6 +59,7 @@ __all__ = [
     "choosing",
     "chosen",
     "decision_record",
+    "doubts",
     "held",
     "is_again",
     "read_decisions",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from harness.records.columns import RecordsError, Stamp
+from harness.records.doubts import CHANGED, MISSING, NOT_SEALED, remedy
 from harness.records.manifest import MANIFEST, checked, read_manifest, write_manifest
 from harness.records.storage import replacing, sha256, stored
 from harness.records.whole import RUN_FILES, examined, numbers
@@ -119,7 +120,7 @@ class RunFolder:
             return frozenset()
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise RecordsError(
-                f"{self.path / 'trials.csv'} is damaged ({error}); delete it: opening the run rebuilds it from trials/"
+                f"{self.path / 'trials.csv'} is damaged ({error}); {remedy(self.path / 'trials.csv')}"
             ) from error
 
     def _put_right(self) -> None:
@@ -190,13 +191,13 @@ class RunFolder:
     def changed_files(self) -> dict[str, str]:
         """Return the files that are no longer what was sealed: name → `missing`, `changed` or `not sealed`."""
         sealed: Mapping[str, str] = self.manifest.get("files") or {}
-        found = {name: "not sealed" for name in RUN_FILES if name not in sealed}
+        found = {name: NOT_SEALED for name in RUN_FILES if name not in sealed}
         for name, digest in sealed.items():
             path = self.path / name
             if not path.is_file():
-                found[name] = "missing"
+                found[name] = MISSING
             elif sha256(path) != digest:
-                found[name] = "changed"
+                found[name] = CHANGED
         return found
 
     def _examined(self) -> tuple[list[Path], dict[str, str]]:
@@ -208,7 +209,7 @@ class RunFolder:
         for name, head in RUN_FILES.items():
             parts = [(trial / name).stat().st_size - len(head) for trial in trials]
             if (self.path / name).stat().st_size != len(head) + sum(parts):
-                damage[name] = "it is not what its trials hold; delete it: opening the run rebuilds it from trials/"
+                damage[name] = f"it is not what its trials hold; {remedy(self.path / name)}"
         return damage
 
     @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records.columns import EVENT_COLUMNS, SAMPLE_COLUMNS, TRIAL_COLUMNS, YOUNGER, RecordsError
+from harness.records.doubts import doubts, remedy
 from harness.records.folder import RunFolder
 
 _DTYPES = {"str": "str", "int": "int64", "float": "float64"}
@@ -24,7 +27,6 @@ DECISION_KEYS: Mapping[str, type] = {
     "view": dict, "decision": dict, "plan": dict, "outcome": dict,
 }  # fmt: skip
 """Without these a line of `decisions.jsonl` tells nothing."""
-_REMEDY = "restore it from a copy, or delete it: opening the run rebuilds it from trials/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,39 +42,59 @@ class Run:
     """Files that are not what the manifest's SHA-256 says; name → missing, changed or not sealed."""
     damage: Mapping[str, str]
     """What else was found damaged; name in the folder → why."""
+    unread: Mapping[str, str]
+    """Files that nothing can be read of; name → why. The frame of one has no rows."""
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """Yield the decision lines one by one: a long run does not fit into memory."""
         return read_decisions(self.path)
 
+    def doubts(self) -> Iterator[str]:
+        """Say of each file that is damaged, or is not what was sealed, what that means."""
+        return doubts(self.path, self.changed_files, self.damage)
 
-def read_run(path: Path) -> Run:
+
+def read_run(path: Path, *, whole: bool = True) -> Run:
     """Read a run folder. Only trials that have ended are in the frames; unknown numbers are NaN, unknown text is empty.
+
+    Unless it is to be `whole`, what cannot be read besides manifest and trials.csv is `unread`.
 
     Raises:
         RecordsError: a file or column is missing or malformed; the message names both and the remedy.
 
     """
     folder = RunFolder.open(path)
-    trials = read_trials(path)
+    trials, changed = read_trials(path), folder.changed_files()
+    unread: dict[str, str] = {}
+
+    @contextmanager
+    def reading(name: str) -> Iterator[Path]:
+        try:
+            yield path / name
+        except RecordsError as error:
+            if whole:
+                raise
+            unread[name] = str(error)
+
+    samples, events = _empty(SAMPLE_COLUMNS), _empty(EVENT_COLUMNS)
+    with reading("samples.csv") as file:
+        samples = read_table(file, SAMPLE_COLUMNS, later=YOUNGER)
+    with reading("events.jsonl") as file:
+        events = _events(file)
+    with reading("decisions.jsonl") as file:
+        # What is as sealed was read when it was sealed; what else may be a long run's, and is read only for this.
+        if not whole and (file.name in folder.damage or (folder.sealed and file.name in changed)):
+            deque(read_decisions(path), maxlen=0)
     ended = folder.committed()
-    events = pd.DataFrame(list(read_lines(path / "events.jsonl")), columns=list(EVENT_COLUMNS))
-    texts = [name for name, kind in EVENT_COLUMNS.items() if kind == "str"]
-    events[texts] = events[texts].fillna("")
-    try:
-        events = events.astype({name: _DTYPES[kind] for name, kind in EVENT_COLUMNS.items()})
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RecordsError(
-            f"{path / 'events.jsonl'}: block, order or mono_s is no number ({error}); {_REMEDY}"
-        ) from error
     return Run(
         path=path,
         manifest=folder.manifest,
         trials=trials,
-        samples=_of(read_table(path / "samples.csv", SAMPLE_COLUMNS, later=YOUNGER), ended),
+        samples=_of(samples, ended),
         events=_of(events, ended),
-        changed_files=folder.changed_files(),
+        changed_files=changed,
         damage=folder.damage,
+        unread=unread,
     )
 
 
@@ -93,9 +115,10 @@ def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
         RecordsError: naming the line that is not as promised.
 
     """
-    for number, line in enumerate(read_lines(path / "decisions.jsonl"), start=1):
+    file = path / "decisions.jsonl"
+    for number, line in enumerate(read_lines(file), start=1):
         if lacking := [key for key in DECISION_KEYS if not isinstance(line.get(key), DECISION_KEYS[key])]:
-            raise RecordsError(f"{path / 'decisions.jsonl'}: line {number} has no {lacking[0]}; {_REMEDY}")
+            raise RecordsError(f"{file}: line {number} has no {lacking[0]}; {remedy(file)}")
         yield line
 
 
@@ -110,16 +133,16 @@ def read_table(path: Path, columns: Mapping[str, str], *, later: Collection[str]
     types = {name: _DTYPES[kind] for name, kind in columns.items()}
     try:
         if fault := _fault(path, {name: kind for name, kind in columns.items() if name not in later}):
-            raise RecordsError(f"{path}: {fault}; {_REMEDY}")
+            raise RecordsError(f"{path}: {fault}; {remedy(path)}")
         na_values = {name: [""] for name in numbers}
         found = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=na_values, index_col=False)
         return found.assign(**{name: math.nan for name in later if name not in found})
     except FileNotFoundError:
-        raise RecordsError(f"{path} is missing; {_REMEDY}") from None
+        raise RecordsError(f"{path} is missing; {remedy(path)}") from None
     except RecordsError:
         raise
     except ValueError as error:
-        raise RecordsError(f"{path}: {_fault(path, columns, values=True) or error}; {_REMEDY}") from error
+        raise RecordsError(f"{path}: {_fault(path, columns, values=True) or error}; {remedy(path)}") from error
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -135,12 +158,26 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 try:
                     line = json.loads(text.decode())
                 except (ValueError, RecursionError) as error:
-                    raise RecordsError(f"{path}: line {number} is not JSON ({error}); {_REMEDY}") from error
+                    raise RecordsError(f"{path}: line {number} is not JSON ({error}); {remedy(path)}") from error
                 if not isinstance(line, dict):
-                    raise RecordsError(f"{path}: line {number} is not an object; {_REMEDY}")
+                    raise RecordsError(f"{path}: line {number} is not an object; {remedy(path)}")
                 yield line
     except FileNotFoundError:
-        raise RecordsError(f"{path} is missing; {_REMEDY}") from None
+        raise RecordsError(f"{path} is missing; {remedy(path)}") from None
+
+
+def _events(path: Path) -> pd.DataFrame:
+    events = pd.DataFrame(list(read_lines(path)), columns=list(EVENT_COLUMNS))
+    texts = [name for name, kind in EVENT_COLUMNS.items() if kind == "str"]
+    events[texts] = events[texts].fillna("")
+    try:
+        return events.astype({name: _DTYPES[kind] for name, kind in EVENT_COLUMNS.items()})
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RecordsError(f"{path}: block, order or mono_s is no number ({error}); {remedy(path)}") from error
+
+
+def _empty(columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=_DTYPES[kind]) for name, kind in columns.items()})
 
 
 def _of(frame: pd.DataFrame, ended: frozenset[tuple[int, int]]) -> pd.DataFrame:
@@ -171,8 +208,10 @@ def _fault(path: Path, columns: Mapping[str, str], *, values: bool = False) -> s
 
 
 def _is(text: str, kind: str) -> bool:
+    """Whether a cell is a number as it is written here: what is unknown is an empty cell, and 1_0 is only Python's."""
     try:
-        _TYPES[kind](text)
+        number = _TYPES[kind](text)
     except ValueError:
         return False
-    return True
+    plain = text.isascii() and "_" not in text
+    return plain and (-(2**63) <= number < 2**63 if kind == "int" else not math.isnan(number))

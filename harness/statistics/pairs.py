@@ -14,10 +14,18 @@ BOUNDS = ("unconstrained", "oracle", "informed")
 
 
 def possible(trials: pd.DataFrame) -> pd.DataFrame:
-    """Count a value that no result can have as failed, with its reason, so that one of them does not end the report."""
+    """Count a value that no result can have, or that is missing though the row is `ok`, as failed, with its reason.
+
+    So neither ends the report, nor is missing without a word: no row is written `ok` without a number.
+    """
     value = trials["value"]
-    beyond = (trials["status"] == "ok") & value.notna() & (value != 0) & ~value.between(SMALLEST, LARGEST)
-    said = [f"the value is {number:g}, {BEYOND}" for number in value[beyond]]
+    wanting = value.isna() & (trials["metric"] != "")
+    beyond = (trials["status"] == "ok") & (wanting | (value.notna() & (value != 0) & ~value.between(SMALLEST, LARGEST)))
+    said = [
+        f"trials.csv has no value of {metric}, and calls it ok" if math.isnan(number)
+        else f"the value is {number:g}, {BEYOND}"
+        for metric, number in zip(trials["metric"][beyond], value[beyond], strict=True)
+    ]  # fmt: skip
     return trials.assign(
         status=trials["status"].mask(beyond, "failed"),
         reason=trials["reason"].mask(beyond, pd.Series(said, index=trials.index[beyond], dtype=object)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from reports.doubts import LackingError
 from reports.findings import Findings
 from reports.special import (
     approach,
@@ -19,7 +20,7 @@ from reports.special import (
     swap_weight,
     twins,
 )
-from reports.special.verdict import Special
+from reports.special.verdict import Claim, Special
 
 KINDS: Mapping[str, Callable[[Findings], Special]] = {
     "solver": solver.special,
@@ -40,4 +41,11 @@ KINDS: Mapping[str, Callable[[Findings], Special]] = {
 
 def asked(found: Findings) -> Sequence[Special]:
     """Return what an experiment asks for, in its order."""
-    return [KINDS[kind](found) for kind in found.study.experiment("figures") or () if kind in KINDS]
+    return [_made(KINDS[kind], found) for kind in found.study.experiment("figures") or () if kind in KINDS]
+
+
+def _made(make: Callable[[Findings], Special], found: Findings) -> Special:
+    try:
+        return make(found)
+    except LackingError as error:
+        return Special(claim=Claim.OPEN, reason=str(error), blocks=[])

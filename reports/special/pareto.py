@@ -39,11 +39,11 @@ def special(found: Findings) -> Special:
         phrase("no block has a value of every guest under every policy.")
         if not known
         else phrase(
-            "Dominated by no other in {}: {}. Non-dominated {}. By medians over {} blocks; ",
+            "Dominated by no other in {}: {}. Non-dominated {}. By medians over {}; ",
             where,
             words.listed(always) if always else phrase("no policy"),
             each,
-            blocks,
+            words.counted(blocks, "block"),
         )
         + (
             phrase("what {} shows against itself makes nobody dominate.", repeated)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from reports import figures, style
+from reports import figures, style, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.language import phrase, phrases
@@ -37,16 +37,16 @@ def special(found: Findings) -> Special:
             phrase(
                 "over {:,} decisions and {:,} targets the largest deviation from the recomputed division is "
                 "{:.3f} KiB (whole KiB allow {:g}), the largest |sum - pool| {:.0f} KiB, bounds are violated "
-                "{} times, and prices of guests inside their bounds differ by at most {:.4f} % beyond what "
+                "{}, and prices of guests inside their bounds differ by at most {:.4f} % beyond what "
                 "rounding to whole KiB allows{}.",
                 int(table["decisions"].sum()),
                 int(table["targets"].sum()),
                 table["deviation_kib"].max(),
                 WHOLE_KIB,
                 table["sum_kib"].max(),
-                int(table["violations"].sum()),
+                words.counted(int(table["violations"].sum()), "time"),
                 100 * table["dispersion"].max(),
-                phrase(" in {} decisions", unequal) if unequal else "",
+                phrase(" in {}", words.counted(unequal, "decision")) if unequal else "",
             )
         )
     )

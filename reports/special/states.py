@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from reports import figures, statistics, style, summary, words
+from reports import doubts, figures, statistics, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.language import phrase, phrases
@@ -21,6 +21,7 @@ SOON_S = 20.0
 def special(found: Findings) -> Special:
     """Return counts and a strip of states a label, and whether what has hysteresis chatters less than what has none."""
     study = found.study
+    doubts.need(study.runs, "samples.csv")
     table, place = changes(found), summary.representative(study.parts[0])
     plain = table[table["hysteresis"] == 0]
     damped = table[table["hysteresis"] > 0]
