@@ -67,8 +67,8 @@ def special(found: Findings) -> Special:
             Table(
                 name=f"swap-weight{figures.suffix(study)}",
                 caption=phrase(
-                    "The first {} targets of the guest that swaps most (share of the pool), where it settles if it does, how "
-                    "far the largest target is beyond that, and how much targets still swing in the last {} "
+                    "The first {} targets of the guest that swaps most (share of the pool), where it settles if it "
+                    "does, how far the largest target is beyond that, and how much targets still swing in the last {} "
                     "decisions (percent of the pool); medians over blocks. Beside it what theory makes of the recorded "
                     "views: the fixed point (T17), and whether the loop comes to it and stays (T16, T18).",
                     FIRST,
