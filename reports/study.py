@@ -19,7 +19,7 @@ from reports.names import letters
 
 _FREE = (
     "seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline", "judged_by",
-    "only_measured", "repeat_until",
+    "only_measured", "repeat_until", "reported",
 )  # fmt: skip
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 STATIC = "static"

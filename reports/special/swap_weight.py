@@ -125,7 +125,7 @@ def _first(table: pd.DataFrame) -> Iterator[str]:
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     if not len(bare):
         return
-    row = bare.sort_values("overshoot_pc").iloc[-1]
+    row = records(bare.sort_values("overshoot_pc"))[-1]
     steps = ", ".join(f"{row[f't{k}']:.3f}" for k in range(1, FIRST + 1))
     if swinging(row):
         swings = phrase("still between {:.4f} and {:.4f} at the end", row["settled_low"], row["settled_high"])
