@@ -167,7 +167,7 @@ def comparisons(found: Findings, wanted: Wanted) -> Iterator[Comparison]:
                         name = phrase("{} under {}", who, label) if who else label
                         name += words.at_level(part.level)
                         name += phrase(" over {}", over) if len(wanted.over) > 1 else ""
-                        one = _compared(name, label, ratios, band, wanted, once=part.simulated)
+                        one = compared(name, label, ratios, band, wanted, once=part.simulated)
                         yield one if idle.get(label, 0.0) < 1 else replace(one, decided=False)
 
 
@@ -188,7 +188,8 @@ def _ratios(study: Study, label: str, guests: Sequence[str] | None) -> Iterator[
             yield who, bands.guest(guest, metric), rows["speedup"].to_numpy(dtype=float)
 
 
-def _compared(name: str, label: str, ratios: FloatArray, band: float, wanted: Wanted, *, once: bool) -> Comparison:
+def compared(name: str, label: str, ratios: FloatArray, band: float, wanted: Wanted, *, once: bool) -> Comparison:
+    """Return how the ratio of every block lies to what is wanted."""
     wide = 1.0 if math.isnan(band) else band
     estimate = statistics.ratio_interval(ratios, once=once)
     # A tie with 1 is no gain; what reaches any other margin exactly keeps it.

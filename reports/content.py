@@ -10,6 +10,7 @@ from reports import (
     agreement,
     answers,
     doubts,
+    earlier,
     figures,
     lab,
     overview,
@@ -21,6 +22,7 @@ from reports import (
     words,
 )
 from reports.document import Block, Contents, Document, Heading, Listing, Paragraph
+from reports.earlier import Figure
 from reports.findings import Findings
 from reports.language import current, joined, phrase
 from reports.special.verdict import Special
@@ -50,10 +52,11 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     when = started[0] if started[0] == started[-1] else phrase("{} to {}", started[0], started[-1])
     title = phrase("Ballast: {}", words.listed(names) if len(names) <= 2 else words.counted(len(names), "experiment"))
     subtitle = phrase("{}, {} UTC", words.counted(len(runs), "run"), when)
+    reported = earlier.figures(found)
     blocks: list[Block] = []
     if len(found) > 1:
         blocks += [Heading(text=title, level=1), Paragraph(text=subtitle, quiet=True)]
-        blocks += [*doubts.blocks(runs), *standing.blocks(found), overview.table(found)]
+        blocks += [*doubts.blocks(runs), *standing.blocks(found, reported), overview.table(found)]
         blocks += [picture] if (picture := overview.picture(found)) else []
         for one, mine in zip(found, specials, strict=True):
             blocks.append(Paragraph(lead=f"{one.study.title}.", text=joined(list(answers.verdicts(one, mine)))))
@@ -61,7 +64,8 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     for real, simulated in agreement.pairs(found):
         blocks += agreement.section(real, simulated)
     for one, mine in zip(found, specials, strict=True):
-        blocks += section(one, mine, alone=len(found) == 1, subtitle=subtitle)
+        theirs = [figure for figure in reported if figure.title == one.study.title]
+        blocks += section(one, mine, theirs, alone=len(found) == 1, subtitle=subtitle)
     single = len(runs) == 1
     if len(found) > 1:
         blocks.append(Heading(text=phrase("How to read it, and the manifests"), level=1))
@@ -74,13 +78,15 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     return Document(title=title, subtitle=subtitle, blocks=blocks, language=current(), started_utc=started[-1])
 
 
-def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtitle: str) -> Iterator[Block]:
+def section(
+    found: Findings, specials: Sequence[Special], reported: Sequence[Figure], *, alone: bool, subtitle: str
+) -> Iterator[Block]:
     """Yield the report of one study."""
     study = found.study
     yield Heading(text=phrase("Ballast: {}", study.title) if alone else study.title, level=1)
     if alone:
         yield Paragraph(text=subtitle, quiet=True)
-    yield from _first_page(found, specials)
+    yield from _first_page(found, specials, reported)
     for one in specials:
         yield from one.blocks
     yield from _comparison(found)
@@ -106,14 +112,16 @@ def section(found: Findings, specials: Sequence[Special], *, alone: bool, subtit
     yield Paragraph(text=_raw(study))
 
 
-def _first_page(found: Findings, specials: Sequence[Special]) -> Iterator[Block]:
-    """The claim and what became of it, who is where, the figure that matters; then on what, and how it repeats."""
+def _first_page(found: Findings, specials: Sequence[Special], reported: Sequence[Figure]) -> Iterator[Block]:
+    """The claim and what became of it, what others report, who is where, the figure; then on what, how it repeats."""
     study = found.study
     yield from doubts.blocks(study.runs)
     if claim := study.experiment("claim"):
         yield Paragraph(lead=phrase("Claim."), text=f"{str(claim).rstrip('.')}.")
         for text in answers.verdicts(found, specials):
             yield Paragraph(lead=phrase("Verdict."), text=text)
+    if reported:
+        yield Paragraph(lead=phrase("What others report."), text=earlier.told(reported))
     if len(found.overall) and found.overall["n"].gt(0).any():
         table = printed.overall(found)
         # The figure of a sweep says it at a glance, its table takes a page; of one level it is the other way round.

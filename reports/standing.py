@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from reports import statistics, words
+from reports import earlier, statistics, words
 from reports.document import Block, Paragraph, Table
+from reports.earlier import Figure
 from reports.findings import Findings
 from reports.language import joined, phrase, phrases
 from reports.summary import records
@@ -42,7 +43,7 @@ class Compared:
         return float(self.row["speedup"])
 
 
-def blocks(found: Sequence[Findings]) -> Iterator[Block]:
+def blocks(found: Sequence[Findings], reported: Sequence[Figure]) -> Iterator[Block]:
     """Yield what page one says of several experiments: measured and simulated ones apart."""
     every = [one for findings in found for one in compared(findings)]
     for backend in dict.fromkeys(one.backend for one in every):
@@ -52,9 +53,15 @@ def blocks(found: Sequence[Findings]) -> Iterator[Block]:
         yield Paragraph(lead=phrase("Who won ({}).", where), text=_won(mine, first))
         yield Paragraph(lead=phrase("Where it lost."), text=_lost(mine))
         yield Paragraph(lead=phrase("What it cost."), text=_cost(mine, first))
+    yield Paragraph(lead=phrase("What others report."), text=_reported(reported))
     yield Paragraph(lead=phrase("Repeatability."), text=repeats(found))
     if every:
         yield table(every)
+
+
+def _reported(every: Sequence[Figure]) -> str:
+    """Say what of the figures of others is reproduced."""
+    return earlier.told(every, titled=True) if every else phrase("No experiment here names a figure of others.")
 
 
 def compared(found: Findings) -> list[Compared]:

@@ -16,10 +16,11 @@ from harness.records import Run, chosen, is_again
 from harness.statistics import BOUNDS, paired, possible
 from reports import doubts
 from reports.language import phrase
+from reports.names import letters
 
 _FREE = (
     "seed", "repetitions", "shadows", "claim", "baseline", "loses_at_most", "figures", "repeat_baseline", "judged_by",
-    "only_measured", "repeat_until",
+    "only_measured", "repeat_until", "reported",
 )  # fmt: skip
 """Keys of an experiment in which two runs of one study may differ: nothing in a trial is other for them."""
 STATIC = "static"
@@ -36,7 +37,7 @@ class Study:
     """Runs of one experiment on one backend: everything in it may be compared with everything else."""
 
     name: str
-    """The experiment; numbered when it was run with different settings."""
+    """The experiment; with the letters of its setup where it was run with different settings."""
     backend: str
     runs: tuple[Run, ...]
     baseline: str | None
@@ -85,6 +86,11 @@ class Study:
     def setup(self) -> str:
         """The experiment as text: runs with the same one may be compared, those of another backend too."""
         return _setup(self.runs[0])
+
+    @property
+    def letters(self) -> str:
+        """Four letters that stand for the setup, whatever else is reported: `Kqpd`."""
+        return letters(self.setup)
 
     @property
     def axis(self) -> str:
@@ -208,7 +214,7 @@ def studies(
         groups.setdefault(_kind(run), []).append(run)
     kinds = sorted(groups)
     every = [
-        _study(_numbered(kind, kinds), groups[kind], baseline)
+        _study(_named(kind, kinds), groups[kind], baseline)
         for kind in kinds
         if any(len(r.trials) for r in groups[kind])
     ]
@@ -265,9 +271,9 @@ def _setup(run: Run) -> str:
     return json.dumps(setup, sort_keys=True)
 
 
-def _numbered(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
-    same = [other for other in kinds if other[:2] == kind[:2]]
-    return kind[0] if len(same) == 1 else f"{kind[0]} #{same.index(kind) + 1}"
+def _named(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
+    alone = sum(other[:2] == kind[:2] for other in kinds) == 1
+    return kind[0] if alone else f"{kind[0]} #{letters(kind[2])}"
 
 
 def _place(frame: pd.DataFrame) -> pd.Series[str]:

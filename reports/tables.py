@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.records import write_whole
 from reports import words
 from reports.document import Table
 from reports.language import phrase
+from reports.names import camel, letters
 from reports.study import Study
 from reports.summary import records
 
@@ -25,7 +26,6 @@ _ESCAPES = {
 }  # fmt: skip
 LONG, WIDE = 40, 100
 """Rows of a table that fit on a page, and characters that fit on a line, of a thesis."""
-_DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
 def write_csv(frames: Mapping[str, Sequence[pd.DataFrame]], folder: Path) -> None:
@@ -70,37 +70,59 @@ def write_latex(table: Table, folder: Path) -> None:
 
 
 def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], folder: Path) -> None:
-    r"""Write `macros.tex`: `\BallastSpeedupTwoStateQuickXen`, its `Low`, `High` and `N`, and one a guest.
+    r"""Write `macros.tex`: `\BallastSpeedupTwoStateQuickXenKqpd`, its `Low`, `High` and `N`, and one a guest.
 
-    A name ends in experiment and backend, and says `Over` which label where that is not the experiment's own baseline,
-    so that it never changes its meaning, whatever else is reported. In the report of one study with its own baseline
-    there are short names too: `\BallastSpeedupTwoState`. Single guests of a sweep have none: tables/speedup.csv has
-    them. `found` has the overall and the guests' speed-ups.
+    A name ends in experiment, backend and the letters of the setup, and says `Over` which label where that is not the
+    experiment's own baseline: it never changes, nor does its meaning, whatever else is reported. Shorter names stand
+    for it where only one thing can be meant: without the letters where a report has one setup of the experiment, and
+    without experiment and backend, `\BallastSpeedupTwoState`, where it has one study with its own baseline. Single
+    guests of a sweep have none: tables/speedup.csv has them. `found` has the overall and the guests' speed-ups.
     """
-    macros: dict[str, str] = {}
-    lines = [_comment(phrase("Speed-ups are ratios without a unit."))]
+    setups = Counter(_where(study) for study, _, _ in found)
+    lines, names, short = [_comment(phrase("Speed-ups are ratios without a unit."))], Counter[str](), []
     for study, overall, guests in found:
         own = study.baseline == study.own_baseline
-        over = "" if own or study.baseline is None else f"Over{camel(study.baseline)}"
-        end = over + camel(f"{study.name} {study.backend}")
+        end = ("" if own or study.baseline is None else f"Over{camel(study.baseline)}") + _where(study)
         heads = guests[guests["headline"] & guests["level"].isna()] if len(guests) else guests
-        for row in [*records(overall), *records(heads)]:
+        rows = [*records(overall), *records(heads)]
+        for row, unique in zip(rows, _unique(rows), strict=True):
             guest = row.get("guest", "")
             about = f"{guest or phrase('geometric mean over the guests')}{words.at_level(row['level'])}"
             lines.append(_comment(phrase("{} over {}: {}, {}", row["label"], study.baseline, about, study.title)))
-            label = camel(f"{row['label']}{_at(row['level'])}") + camel(guest)
-            values = _macros(label, row)
-            unique, number = "", 1
-            while any(f"{name}{unique}{end}" in macros for name in values):  # two labels can differ in signs only
-                number += 1
-                unique = camel(f"again {number}")
-            new = {f"{name}{unique}{end}": value for name, value in values.items()}
-            if len(found) == 1 and own:
-                new |= {f"{name}{unique}": value for name, value in values.items()}
-            macros |= new
-            lines += [rf"\newcommand{{\Ballast{name}}}{{{value}}}" for name, value in new.items()]
+            for name, value in _macros(_stem(row), row).items():
+                whole = f"{name}{unique}{end}{study.letters}"
+                lines.append(_macro(whole, value))
+                names[whole] += 1
+                short += [(f"{name}{unique}{end}", whole)] if setups[_where(study)] == 1 else []
+                short += [(f"{name}{unique}", whole)] if len(found) == 1 and own else []
+    names.update(name for name, _ in short)
+    if short:
+        lines.append(_comment(phrase("Shorter names, which mean this only where nothing else is reported.")))
+    lines += [_macro(name, rf"\Ballast{whole}") for name, whole in short if names[name] == 1]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "macros.tex", "\n".join(lines) + "\n")
+
+
+def _macro(name: str, value: str) -> str:
+    return rf"\newcommand{{\Ballast{name}}}{{{value}}}"
+
+
+def _where(study: Study) -> str:
+    return camel(str(study.experiment("name"))) + camel(study.backend)
+
+
+def _stem(row: Mapping[str, Any]) -> str:
+    return camel(f"{row['label']}{_at(row['level'])}") + camel(row.get("guest", ""))
+
+
+def _unique(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Letters for what is called differently and yet has the same name, as labels do that differ in signs only."""
+    every = Counter(chain.from_iterable(_macros(_stem(row), row) for row in rows))
+    return [
+        letters(f"{row['label']}/{row['level']:g}/{row.get('guest', '')}")
+        if any(every[name] > 1 for name in _macros(_stem(row), row)) else ""
+        for row in rows
+    ]  # fmt: skip
 
 
 def _at(level: float) -> str:
@@ -120,28 +142,6 @@ def _macros(label: str, row: Mapping[str, Any]) -> dict[str, str]:
 
 def _comment(text: str) -> str:
     return "% " + " ".join(text.split())
-
-
-def camel(name: str) -> str:
-    """Return a name as TeX allows it, letters only: `two-state` → `TwoState`, `tax 0.5` → `TaxZeroPointFive`.
-
-    A letter that is not one of TeX's loses its accent, or else is spelled by its code: `é` → `E`, `价` →
-    `UFourEFSeven`.
-    """
-    plain = "".join(_plain(char) for char in name)
-    spelled = re.sub(r"(?<=\d)[.,](?=\d)", " point ", plain)
-    spelled = re.sub(r"\d", lambda digit: f" {_DIGITS[int(digit.group())]} ", spelled)
-    parts = re.findall(r"[A-Za-z]+", spelled)
-    return "".join(part[0].upper() + part[1:] for part in parts)
-
-
-def _plain(char: str) -> str:
-    if char.isascii():
-        return char
-    bare = "".join(part for part in unicodedata.normalize("NFKD", char) if part.isascii() and part.isalnum())
-    if bare:
-        return bare
-    return f" U {' '.join(f'{ord(char):X}')} " if char.isalnum() else " "
 
 
 def escaped(text: str) -> str:

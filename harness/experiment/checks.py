@@ -126,6 +126,29 @@ def claim_faults(experiment: Experiment) -> Iterator[Problem]:
             yield (*at, "over"), "nothing is the baseline, which it stands for; name labels, or a `baseline`"
 
 
+def reported_faults(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with the figures of others that an experiment names."""
+    names = [member.name for guest in experiment.guests for member in guest.members()]
+    labels = [choice.label for choice in experiment.policies]
+    levels = [f"{level.at:g}" for level in experiment.sweep.levels] if experiment.sweep else []
+    label = "policy with the label"
+    for place, one in enumerate(experiment.reported):
+        at: Key = ("reported", place)
+        level = None if one.level is None else f"{one.level:g}"
+        for key, what, name, known in (
+            ("policy", label, one.policy, labels), ("over", label, one.over, labels), ("level", "level", level, levels),
+            ("guest", "guest", one.guest, names), ("beside", "guest", one.beside, names),
+        ):  # fmt: skip
+            if name is not None and name not in known:
+                yield (*at, key), f"there is no {what} {name}; {instead(name, known)}"
+        if one.times[0] > one.times[1]:
+            yield (*at, "times"), f"is {one.times[0]:g} to {one.times[1]:g}; give the smaller one first"
+        if one.beside is not None and (one.guest in (None, one.beside) or one.over is not None):
+            yield (*at, "beside"), "is the guest that another one, `guest`, is held against, and takes no `over`"
+        if one.beside is None and one.over is None and experiment.compared_with() is None:
+            yield (*at, "over"), "nothing is the baseline, which it stands for; name a label, or a `baseline`"
+
+
 def _bounds(guest: Guest) -> Iterator[Problem]:
     if guest.name in RESERVED:
         yield ("name",), f"{guest.name} means something else to Xen or Ansible; choose another name"

@@ -16,6 +16,7 @@ from harness.experiment.workloads import Listed, Name, Value, argument
 from harness.statistics import ENOUGH
 
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
+Ratio = Annotated[float, Field(gt=0)]
 Figure = Literal[
     "solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling", "twins", "lie",
     "approach",
@@ -45,6 +46,24 @@ class Judgement(Model):
     at_least: Annotated[float, Field(gt=0)] = 1.0
     """How many times as well they must do; 1: better at all."""
     at_most: Annotated[float, Field(gt=0)] | None = None
+
+
+class Reported(Model):
+    """A figure that somebody else has published of what a comparison here asks."""
+
+    by: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+    """Whose it is, and where it stands."""
+    policy: Label
+    over: Label | None = None
+    """Label that it is held against; None: the baseline."""
+    guest: GuestName | None = None
+    """None: the geometric mean over all of them."""
+    beside: GuestName | None = None
+    """The guest of the same trial that this one is held against, in place of another policy."""
+    level: float | None = None
+    """Of the sweep; None: every one."""
+    times: Annotated[tuple[Ratio, Ratio], Listed]
+    """How many times as well they have it, from and to; one figure stands twice."""
 
 
 class Until(Model):
@@ -104,6 +123,8 @@ class Experiment(Model):
     """What the claim allows guests to lose; the report then judges that."""
     judged_by: Annotated[tuple[Judgement, ...], Listed] = ()
     """What else the claim comes to; without it, `loses_at_most` or `figures` the report gives no verdict."""
+    reported: Annotated[tuple[Reported, ...], Listed] = ()
+    """What others have published of it; the report says whether it is reproduced."""
     only_measured: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")] | None = None
     """Why a simulated run can say nothing of the claim; None: it can."""
     pool_mib: MiB
@@ -207,6 +228,7 @@ class Experiment(Model):
             "baseline",
             "loses_at_most",
             "judged_by",
+            "reported",
             "only_measured",
             "take_mib_s",
             "repeat_until",

@@ -36,6 +36,7 @@ def load_experiment(
     found += checks.policy_faults("shadows", experiment.shadows)
     found += checks.machine_faults(experiment.machine)
     found += checks.claim_faults(experiment)
+    found += checks.reported_faults(experiment)
     found += checks.repeat_faults(experiment)
     found += checks.host_faults(experiment)
     found += checks.signal_faults(experiment)

@@ -104,11 +104,16 @@ def predicted(one: tuple[Loop, float, int] | None, *, foreseen: bool) -> dict[st
     return told | {"theory": str(fate)}
 
 
+def swinging(row: Mapping[str, Any]) -> bool:
+    """Whether a label's targets have not settled."""
+    return bool(row["swing_pc"] > 100 * SWINGS)
+
+
 def agrees(row: Mapping[str, Any]) -> bool:
     """Whether a label did what theory says: swung, or else settled, within what is no swing of where it should."""
-    swung = row["swing_pc"] > 100 * SWINGS
+    swung = swinging(row)
     if row["theory"] == Fate.SWINGS or swung:
-        return bool(swung and row["theory"] == Fate.SWINGS)
+        return swung and bool(row["theory"] == Fate.SWINGS)
     return bool(abs(row["settled"] - row["theory_settled"]) <= SWINGS)
 
 

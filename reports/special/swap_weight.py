@@ -15,7 +15,7 @@ from reports import families, figures, style, summary, words
 from reports.document import Container, Picture, Table
 from reports.findings import Findings
 from reports.language import joined, phrase, phrases
-from reports.special.swap_loop import FIRST, SETTLED, SWINGS, agrees, loops_of, overshoots, paths_of, recorded
+from reports.special.swap_loop import FIRST, SETTLED, SWINGS, agrees, loops_of, overshoots, paths_of, recorded, swinging
 from reports.special.theory import Fate, Loop
 from reports.special.verdict import Claim, Special, judged
 from reports.statistics import ENOUGH
@@ -67,8 +67,8 @@ def special(found: Findings) -> Special:
             Table(
                 name=f"swap-weight{figures.suffix(study)}",
                 caption=phrase(
-                    "The first {} targets of the guest that swaps most (share of the pool), where it settles, "
-                    "how far the largest target is beyond that, and how much targets still swing in the last {} "
+                    "The first {} targets of the guest that swaps most (share of the pool), where it settles if it "
+                    "does, how far the largest target is beyond that, and how much targets still swing in the last {} "
                     "decisions (percent of the pool); medians over blocks. Beside it what theory makes of the recorded "
                     "views: the fixed point (T17), and whether the loop comes to it and stays (T16, T18).",
                     FIRST,
@@ -82,7 +82,7 @@ def special(found: Findings) -> Special:
                 rows=[
                     [row["label"], f"{row['swap_weight']:g}", f"{row['smoothing_s']:g}"]
                     + [f"{row[f't{k}']:.4f}" for k in range(1, FIRST + 1)]
-                    + [f"{row['settled']:.4f}", _size(row["theory_settled"])]
+                    + [words.DASH if swinging(row) else f"{row['settled']:.4f}", _size(row["theory_settled"])]
                     + [f"{row['overshoot_pc']:.2f}", f"{row['swing_pc']:.2f}", _fate(row), str(row["n"])]
                     for row in records(table)
                 ],
@@ -125,9 +125,9 @@ def _first(table: pd.DataFrame) -> Iterator[str]:
     bare = table[(table["swap_weight"] > 0) & (table["smoothing_s"] == 0) & ~table["fixed_point"].astype(bool)]
     if not len(bare):
         return
-    row = bare.sort_values("overshoot_pc").iloc[-1]
+    row = records(bare.sort_values("overshoot_pc"))[-1]
     steps = ", ".join(f"{row[f't{k}']:.3f}" for k in range(1, FIRST + 1))
-    if row["swing_pc"] > 100 * SWINGS:
+    if swinging(row):
         swings = phrase("still between {:.4f} and {:.4f} at the end", row["settled_low"], row["settled_high"])
         yield phrase("The first targets of {}: {}, and {}.", row["label"], steps, swings)
     else:
@@ -148,8 +148,8 @@ def _agreement(table: pd.DataFrame) -> Iterator[str]:
     if others := [row for row in rows if not agrees(row)]:
         each = [
             phrase(
-                "{} (theory: {}, {:.4f}; measured: {:.4f}, swinging by {:.1f} %)",
-                row["label"], _fate(row), row["theory_settled"], row["settled"], row["swing_pc"],
+                "{} (theory: {}, {:.4f}; measured: {}, swinging by {:.1f} %)",
+                row["label"], _fate(row), row["theory_settled"], reached(row), row["swing_pc"],
             )
             for row in others
         ]  # fmt: skip
@@ -158,6 +158,12 @@ def _agreement(table: pd.DataFrame) -> Iterator[str]:
 
 def _fate(row: Mapping[str, Any]) -> str:
     return phrase(Fate(row["theory"])) if row["theory"] else words.DASH
+
+
+def reached(row: Mapping[str, Any]) -> str:
+    """Where the targets are in the end: what swings has not settled, and its median is nowhere that it stays."""
+    ends = (f"{row[key]:.4f}" for key in ("settled_low", "settled_high"))
+    return phrase("{} to {}", *ends) if swinging(row) else f"{row['settled']:.4f}"
 
 
 def _size(share: float) -> str:

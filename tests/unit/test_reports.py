@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 
 import reports
 from harness.records import RecordsError, TrialRow, TrialWriter
-from reports import content, figures, fonts, html, shadows, style, summary, tables, timeline, typeset, words
+from reports import content, figures, fonts, html, names, shadows, style, summary, tables, timeline, typeset, words
 from reports.document import Contents, Document, Heading, Paragraph, Picture, Table
 from reports.findings import Findings
 from reports.special import asked
@@ -235,7 +234,7 @@ def test_page_one_of_several_experiments_has_their_ranking_their_figure_and_cont
     leads = [block.lead for block in page if isinstance(block, Paragraph) and block.lead]
     asked = ["Where it lost.", "What it cost."]
     assert leads[:7] == [
-        "Who won (simulator).", *asked, "Who won (measured on Xen).", *asked, "Repeatability.",
+        "Who won (simulator).", *asked, "Who won (measured on Xen).", *asked, "What others report.", "Repeatability.",
     ], "who won by how much, where it lost, what it cost, how well it repeats"  # fmt: skip
     ways = [block for block in blocks if isinstance(block, Paragraph) and block.text.startswith("A speed-up is")]
     assert len(ways) == 1, "how to read it stands once"
@@ -327,47 +326,81 @@ def test_the_html_needs_nothing_from_outside(built: Path) -> None:
         ("a_b", "AB"),
         ("selfBalloon", "SelfBalloon"),
         ("économe", "Econome"),
-        ("价格", "UFourEFSevenUSixEightThreeC"),
+        ("价格", names.letters("价格")),
+        ("价格 0.5", f"ZeroPointFive{names.letters('价格 0.5')}"),
+        ("weight 0.6 smoothing 180 s", f"WeightZeroPointSixSmooth{names.letters('weight 0.6 smoothing 180 s')}"),
     ],
 )
 def test_a_macro_is_named_with_letters_only(name: str, macro: str) -> None:
-    assert tables.camel(name) == macro
+    assert names.camel(name) == macro
+    assert len(macro) <= names.NAME
+
+
+def test_letters_stand_for_a_text_for_ever() -> None:
+    assert names.letters("") == "Juhr"
+    assert len({names.letters(str(number)) for number in range(100)}) == 100
 
 
 def test_the_macros_hold_the_numbers_of_the_table(run: Path, built: Path) -> None:
-    row = summary.overall(study_of(run)).set_index("label").loc["two-state"]
+    row, end = summary.overall(study_of(run)).set_index("label").loc["two-state"], study_of(run).letters
     macros = (built / "tables" / "macros.tex").read_text()
-    assert rf"\newcommand{{\BallastSpeedupTwoState}}{{{row['speedup']:.2f}}}" in macros
-    assert rf"\newcommand{{\BallastSpeedupTwoStateLow}}{{{row['low']:.2f}}}" in macros
-    assert r"\newcommand{\BallastSpeedupTwoStateN}{8}" in macros
-    assert r"\BallastSpeedupTwoStateGOne}" in macros
+    assert rf"\newcommand{{\BallastSpeedupTwoStateQuickSimulator{end}}}{{{row['speedup']:.2f}}}" in macros
+    assert rf"\newcommand{{\BallastSpeedupTwoStateLowQuickSimulator{end}}}{{{row['low']:.2f}}}" in macros
+    assert rf"\newcommand{{\BallastSpeedupTwoStateNQuickSimulator{end}}}{{8}}" in macros
+    assert rf"{{\BallastSpeedupTwoStateGOne}}{{\BallastSpeedupTwoStateGOneQuickSimulator{end}}}" in macros
 
 
-def macros_of(folder: Path) -> dict[str, str]:
-    text = (folder / "tables" / "macros.tex").read_text()
-    return dict(re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}", text))
+def macros_of(paths: list[Path], folder: Path, baseline: str | None = None) -> dict[str, str]:
+    """Every macro of a report by its name, the shorter ones resolved."""
+    found = [Findings.of(study) for study in studies(paths, baseline)]
+    tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder)
+    said = re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}", (folder / "macros.tex").read_text())
+    every = dict(said)
+    assert len(every) == len(said), "TeX refuses a name that is defined twice"
+    return {name: every.get(value.removeprefix("\\"), value) for name, value in said}
 
 
-def test_a_macro_has_one_meaning_whatever_it_is_reported_with(tmp_path: Path) -> None:
+def test_a_macro_has_one_name_and_one_meaning_whatever_it_is_reported_with(tmp_path: Path) -> None:
+    def written(name: str, gain: float, **changes: Any) -> Path:  # noqa: ANN401 - what write_run takes
+        gains = {"static": (1, 1), "two-state": (gain, gain)}
+        return synthetic.write_run(tmp_path / name, run=name, blocks=1, steady=True, gains=gains, **changes).path
+
+    setting: Any = synthetic.manifest()["experiment"]
+    one, xen = written("a", 1.3), written("b", 1.4, backend="xen")
+    more = [written(f"m{pool}", pool / 1000, experiment=setting | {"pool_mib": pool}) for pool in (1500, 1600, 1700)]
+    alone = macros_of([one], tmp_path / "1")
+    (whole,) = (name for name in alone if re.fullmatch(r"BallastSpeedupTwoStateQuickSimulator[A-Z][a-z]{3}", name))
+    assert alone[whole] == alone["BallastSpeedupTwoState"] == alone["BallastSpeedupTwoStateQuickSimulator"] == "1.30"
+    beside = macros_of([one, xen], tmp_path / "2")
+    assert beside[whole] == beside["BallastSpeedupTwoStateQuickSimulator"] == "1.30"
+    assert "BallastSpeedupTwoState" not in beside, "of which of the two?"
+    for number in (1, 2, 3):
+        others = macros_of([one, *more[:number]], tmp_path / f"more{number}")
+        assert "BallastSpeedupTwoStateQuickSimulator" not in others, "of which of the setups?"
+        assert others[whole] == "1.30"
+        by_itself = macros_of([more[number - 1]], tmp_path / f"by-itself{number}")
+        named = {name: value for name, value in by_itself.items() if name in others}
+        assert len(named) * 3 == len(by_itself), "each has its whole name there, and two shorter ones only alone"
+        assert named.items() <= others.items()
+
+
+def test_a_macro_against_another_baseline_says_so(tmp_path: Path) -> None:
     gains = {"static": (1, 1), "价格": (1.3, 1.3), "带余量的价格": (1.4, 1.4)}
-    path = synthetic.write_run(tmp_path / "a", run="a", blocks=1, steady=True, gains=gains).path
-    other = synthetic.write_run(tmp_path / "b", run="b", blocks=1, backend="xen", gains=gains).path
-    every = {}
-    for name, paths, baseline in (("1", [path], None), ("2", [path, other], None), ("3", [path], "价格")):
-        found = [Findings.of(study) for study in studies(paths, baseline)]
-        tables.write_macros([(one.study, one.overall, one.guests) for one in found], tmp_path / name / "tables")
-        every[name] = macros_of(tmp_path / name)
-    price = tables.camel("价格")
-    assert every["1"][f"BallastSpeedup{price}"] == every["1"][f"BallastSpeedup{price}QuickSimulator"] == "1.30"
-    assert every["2"][f"BallastSpeedup{price}QuickSimulator"] == "1.30"
-    assert f"BallastSpeedup{price}" not in every["2"], "of which of the two?"
-    for first, second in combinations(every.values(), 2):
-        assert {name: first[name] for name in first.keys() & second} == {
-            name: second[name] for name in first.keys() & second
-        }
-    assert any(name.endswith(f"Over{price}QuickSimulator") for name in every["3"])
-    text = (tmp_path / "3" / "tables" / "macros.tex").read_text()
+    path = synthetic.write_run(tmp_path / "run", blocks=1, steady=True, gains=gains).path
+    price = names.camel("价格")
+    found = macros_of([path], tmp_path / "tables", "价格")
+    assert all(f"Over{price}QuickSimulator" in name for name in found)
+    assert max(map(len, found)) < 60
+    text = (tmp_path / "tables" / "macros.tex").read_text()
     assert "% 带余量的价格 over 价格: geometric mean over the guests, quick (simulator)" in text
+
+
+def test_labels_that_differ_in_signs_only_have_names_that_differ(tmp_path: Path) -> None:
+    gains = {"static": (1, 1), "a-b": (1.3, 1.3), "a_b": (1.4, 1.4), "a b low": (1.5, 1.5)}
+    path = synthetic.write_run(tmp_path / "run", blocks=1, steady=True, gains=gains).path
+    found = macros_of([path], tmp_path / "tables")
+    speedups = {value for name, value in found.items() if re.match("BallastSpeedupAB(Low)?[A-Z][a-z]{3}$", name)}
+    assert speedups >= {"1.30", "1.40", "1.50"}
 
 
 def test_a_long_table_breaks_over_pages_and_a_wide_one_is_turned(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from harness.governor import Limits
 from harness.policies import make
 from harness.simulator import runner
 from harness.simulator.machine import load_machine
-from reports import answers, language
-from reports.document import Picture
+from reports import answers, language, words
+from reports.document import Picture, Table
 from reports.findings import Findings
-from reports.special import KINDS, approach, lie, swap_loop, tax_memory
+from reports.special import KINDS, approach, lie, swap_loop, swap_weight, tax_memory
 from reports.special.theory import Fate
 from reports.special.verdict import Claim, Special
 from reports.study import studies
@@ -66,6 +66,15 @@ def test_the_loop_from_recorded_views_settles_and_swings_as_it_does(loop: Findin
     assert table.loc[LOOPS[2], "theory_a"] == pytest.approx(1 - np.exp(-1))
     settled = table[table["theory"] == Fate.HOLDS]
     np.testing.assert_allclose(settled["settled"], settled["theory_settled"], atol=0.01)
+
+
+def test_what_swings_has_nowhere_that_it_settles(loop: Findings) -> None:
+    special = KINDS["swap-weight"](loop)
+    rows = next(block for block in special.blocks if isinstance(block, Table)).rows
+    assert {row[0] for row in rows if row[7] == words.DASH} == {LOOPS[1], LOOPS[2]}
+    swung = special.frames["swap-weight"].set_index("label").loc[LOOPS[1]].to_dict()
+    assert swap_weight.reached(swung) == f"{swung['settled_low']:.4f} to {swung['settled_high']:.4f}"
+    assert swap_weight.reached(swung | {"swing_pc": 0.5}) == f"{swung['settled']:.4f}"
 
 
 def test_a_verdict_counts_where_theory_and_measurement_agree_and_names_where_not(loop: Findings) -> None:
