@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs.marks import Kept, kept
 from docs.phrases import PHRASES, Phrases
-from docs.reached import ABLATION, AS_GOOD, LEAST, OURS, STATIC, best_other, read_mixes
+from docs.reached import AS_GOOD, IN_PARTS, LEAST, OURS, STATIC, best_other, read_mixes
 from harness.records import write_whole
 from reports import words
 from reports.statistics import ENOUGH
@@ -57,7 +57,7 @@ def rewritten(page: str, mixes: pd.DataFrame, measured: Mapping[str, Kept], said
         KeyError: a marker that is none of these.
 
     """
-    whole = mixes[(mixes["condition"] == "") & ~mixes["held_out"] & ~mixes["mix"].str.contains(ABLATION)]
+    whole = mixes[(mixes["condition"] == "") & ~mixes["held_out"] & ~mixes["mix"].str.contains(IN_PARTS)]
     made: Mapping[str, Callable[[], str]] = {
         "policies": lambda: _policies(whole, said),
         "mixes": lambda: _mixes(whole, said),

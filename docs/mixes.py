@@ -5,7 +5,7 @@
     .venv/bin/python docs/mixes.py                   # only write the pages anew, from what is kept
 
 A RUN is the folder of a whole simulated run of `experiments/e09-….yml`, of `experiments/held-out/….yml`, of
-`e16-ablation`, or of a copy.
+`e16-ablation` or `e16-two-state`, or of a copy.
 What is kept is `docs/simulated/mixes.csv`, a row a mix, condition and policy: the median over blocks of the geometric
 mean over guests of performance, unconstrained 1; and the least that any guest had of what it had under `static`, over
 all blocks.

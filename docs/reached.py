@@ -4,6 +4,7 @@
     <!-- held-out -->     those that were held out at first
     <!-- drawn -->        those that chance has drawn (docs/drawn.py)
     <!-- ablation -->     ours without each of its parts
+    <!-- ablation-of-two-state -->  the proposal's likewise
     <!-- conditions -->   the mixes on other disks and in other periods: the best other policy, then ours
     <!-- limits -->       mixes without some of what stands between ours and the bound: the best other, ours, the bound
     <!-- spared -->       what ours reaches, and what it leaves each guest, when it makes nobody wait
@@ -26,9 +27,13 @@ OURS, STATIC, INFORMED, ORACLE = "ballast", "static", "informed", "oracle"
 NOTHING = "Not simulated yet.\n\n"
 AS_GOOD, GAP, LEAST = 0.99, 0.05, 0.97
 """Of the best other policy, for ours; the gap to `informed` that is worth closing; of static, for a guest."""
-ABLATION, DRAWN, SPARING, PLANNING = "e16-ablation", "`drawn-", "nobody waits", "its own plan"
-"""The third: our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static. The
-last: the bound `informed` alone, beside static, so that it has no policy to follow and certainly not ours."""
+DRAWN, SPARING, PLANNING = "`drawn-", "nobody waits", "its own plan"
+"""The second: our policy when it makes nobody bear want, as the ablation calls it; a run of it alone, beside static.
+The last: the bound `informed` alone, beside static, so that it has no policy to follow and certainly not ours."""
+ABLATIONS = {"ablation": ("e16-ablation", OURS), "ablation-of-two-state": ("e16-two-state", "two-state")}
+"""Marker → the experiment, and the label of what there is whole."""
+IN_PARTS = "|".join(name for name, _ in ABLATIONS.values())
+"""Matches what is no mix of its own."""
 MARKER = "(?<=<!-- {0} -->\n).*?(?=<!-- /{0} -->)"
 
 
@@ -39,7 +44,8 @@ def read_mixes(path: Path) -> pd.DataFrame:
 
 def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
     """Return the page with the tables of what is kept; `limits` are its conditions that take something away."""
-    ablation, limited = kept["mix"].str.contains(ABLATION), kept["condition"].isin(limits)
+    of = {marker: kept["mix"].str.contains(name) for marker, (name, _) in ABLATIONS.items()}
+    ablation, limited = pd.DataFrame(of).any(axis="columns"), kept["condition"].isin(limits)
     here, sparing = kept[(kept["condition"] == "") & ~ablation], kept["condition"] == SPARING
     planning = kept["condition"] == PLANNING
     plans = kept[planning & (kept["label"] == INFORMED)].set_index("mix")["geometric_mean"]
@@ -48,7 +54,7 @@ def rewritten(page: str, kept: pd.DataFrame, limits: Sequence[str] = ()) -> str:
         ("mixes", _table(here[~here["held_out"]], plans)),
         ("held-out", _table(here[here["held_out"] & ~by_chance], plans)),
         ("drawn", _table(here[by_chance], plans) + _together(here[by_chance])),
-        ("ablation", _ablation(kept[ablation])),
+        *((marker, _ablation(kept[rows], ABLATIONS[marker][1])) for marker, rows in of.items()),
         ("conditions", _conditions(kept[(kept["condition"] != "") & ~limited & ~sparing & ~planning])),
         ("spared", _spared(here, kept[sparing])),
         ("limits", _limits(kept[~ablation & (limited | (kept["condition"] == ""))], limits)),
@@ -144,18 +150,18 @@ def _behind(kept: pd.DataFrame) -> list[str]:
     return lost
 
 
-def _ablation(kept: pd.DataFrame) -> str:
+def _ablation(kept: pd.DataFrame, whole: str) -> str:
     if kept.empty:
         return NOTHING
     shown = kept[~kept["bound"]].pivot_table(index="label", columns="mix", values="geometric_mean")
     shown = shown.loc[list(dict.fromkeys(kept[~kept["bound"]]["label"]))]
     called = [str(mix).partition(" (")[0] for mix in shown]
     lines = [f"| | {' | '.join(called)} |", f"|---|{'--:|' * len(called)}"]
-    ours = shown.loc[OURS]
+    ours = shown.loc[whole]
     for label, row in shown.iterrows():
         cells = (_bold(value, good=value >= ours[mix] * AS_GOOD) for mix, value in row.items())
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines) + f"\n\nBold: more than 1 % below `ballast`. {_source(kept)}\n\n"
+    return "\n".join(lines) + f"\n\nBold: more than 1 % below `{whole}`. {_source(kept)}\n\n"
 
 
 def _conditions(kept: pd.DataFrame) -> str:

@@ -88,7 +88,7 @@ class Guest(Memory):
         free_s, self._ballooned_s = step_s - self._ballooned_s, 0.0
         before_kib, leaked_before_kib = self.footprint_kib, self.leaked_kib
         stalled_s, filled_s = self.fit(wanted_kib, free_s, leaked_kib)
-        self.leaking_kib_s = (self.leaked_kib - leaked_before_kib) / step_s
+        self.leaking_kib_s = max(0.0, self.leaked_kib - leaked_before_kib) / step_s  # one that was killed leaks no more
         if self._passes:
             self._passes.follow((self.footprint_kib - before_kib) / PAGE_KIB)
         busy_s = max(0.0, free_s - stalled_s - filled_s)

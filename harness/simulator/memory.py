@@ -179,7 +179,11 @@ class Memory:
         return self.swapped_kib * (1 - footprint_kib / self.footprint_kib)
 
     def _swap_out(self, lacking_kib: float) -> float:
-        """What has no room goes out, what is cold first, as long as swap has a place; returns how much."""
+        """What has no room goes out, what is cold first, as long as swap has a place; returns how much.
+
+        What a guest lacks that was made smaller than `floor_kib` is its kernel's, which has nowhere to go.
+        """
+        lacking_kib = min(lacking_kib, self.cold_kib - self.cold_out_kib + self.resident_kib)
         out = max(0.0, min(lacking_kib, self.swap_kib - self.swapped_kib - self.cold_out_kib))
         cold = min(out, self.cold_kib - self.cold_out_kib)
         self.cold_out_kib += cold

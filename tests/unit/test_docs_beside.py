@@ -13,7 +13,7 @@ import pytest
 from docs import beside
 from docs.marks import Kept, Row, kept
 from docs.phrases import PHRASES
-from docs.reached import ABLATION, best_other, read_mixes
+from docs.reached import IN_PARTS, best_other, read_mixes
 from harness.policies import names
 from reports import words
 
@@ -49,7 +49,7 @@ def measured(*ratios: tuple[str, float, float, float], n: int = 1) -> Kept:
 def _mixes() -> pd.DataFrame:
     """What is kept of the mixes, as the chapter quotes it."""
     kept_rows = read_mixes(beside.PROJECT / beside.MIXES)
-    return kept_rows[(kept_rows["condition"] == "") & ~kept_rows["held_out"] & ~kept_rows["mix"].str.contains(ABLATION)]
+    return kept_rows[(kept_rows["condition"] == "") & ~kept_rows["held_out"] & ~kept_rows["mix"].str.contains(IN_PARTS)]
 
 
 @pytest.fixture(name="by_mix", scope="module")

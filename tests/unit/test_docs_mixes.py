@@ -121,6 +121,17 @@ def test_a_part_without_which_nothing_is_lost_is_not_bold() -> None:
     assert page.index("| static |") < page.index("| ballast |") < page.index("| no turns |")
 
 
+def test_each_policy_that_is_taken_apart_is_held_against_itself_and_no_mix_of_the_others() -> None:
+    kept = [row("swings (`e16-two-state` at 1)", label, mean)
+            for label, mean in (("two-state", 0.5), ("no tax", 0.4), ("no states", 0.6))]  # fmt: skip
+    marked = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("mixes", "ablation", "ablation-of-two-state"))
+    page = reached.rewritten(marked, pd.DataFrame(kept))
+    assert page.count("Not simulated yet.") == 2
+    assert "| no tax | **0.400** |" in page
+    assert "| no states | 0.600 |" in page
+    assert "below `two-state`" in page
+
+
 @pytest.fixture(name="folder", scope="module")
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated run of a small mix."""

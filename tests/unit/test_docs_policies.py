@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from pydantic.fields import FieldInfo
 
+from harness.experiment.signals import SIGNALS, needed
 from harness.policies import make, names, params_of
 from harness.view import COLUMNS, HOST_FIELDS, HostView
-from tests.unit.test_docs import page
+from tests.unit.test_docs import page, table
 from tests.unit.views import in_mib, make_view
 
 ALWAYS = {"current_kib", "min_kib", "max_kib", "shares"}
@@ -72,6 +73,15 @@ def test_parameters_units_ranges_and_defaults_are_those_of_the_code(name: str) -
     fields = params_of(name).model_fields
     assert said == {key: [unit(key), span(field), default(field)] for key, field in fields.items()}
     assert bool(fields) != ("No parameters." in text)
+
+
+def test_the_page_of_signals_says_who_decides_nothing_without_them() -> None:
+    said = {row[0]: re.findall(r"[\w-]+", row[2]) for row in table(page("signals.md"), "signal")}
+    assert tuple(said) == SIGNALS
+    for name in names():
+        active = params_of(name).model_fields.get("active")
+        touched = {"active": "touched"} if active and "touched" in get_args(active.annotation) else {}
+        assert [signal for signal, who in said.items() if name in who] == [*filter(None, [needed(name, touched)])]
 
 
 def known_view() -> HostView:

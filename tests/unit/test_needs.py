@@ -107,7 +107,7 @@ def test_an_experiment_that_we_ship_names_its_claim_and_finds_what_it_needs(path
     assert needs(wanted, library_of(wanted)).keys() == {guest.name for guest in wanted.envelope().guests}
 
 
-SIMULATED = ("e09-cache", "e09-hog", "e09-leak", "e09-night", "e09-ten", "e16-ablation")
+SIMULATED = ("e09-cache", "e09-hog", "e09-leak", "e09-night", "e09-ten", "e16-ablation", "e16-two-state")
 """What guests may have at most is more than a small machine has; their command is `ballast simulate`."""
 IN_THE_LAB = [
     name

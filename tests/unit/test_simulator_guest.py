@@ -27,6 +27,12 @@ def settle(one: Guest, *, steps: int = 60) -> Guest:
     return one
 
 
+COUNTED = (
+    "footprint_kib", "resident_kib", "swapped_kib", "leaked_kib", "leaked_here_kib", "cold_out_kib", "slots_kib",
+    "cached_kib", "seen_kib", "used_kib", "free_kib", "available_kib", "spare_kib", "committed_kib", "swapped_in_kib",
+    "swapped_out_kib", "refaulted_kib", "major_faults", "ops", "ops_s", "passes", "lost_s", "stalled_s",
+)  # fmt: skip
+"""What is never below 0, and never NaN."""
 RANDOM = Load(high_kib=120 * MIB, exponent=1.0, ops_s=1000, cpu_s=2e-5)
 HOG = Load(high_kib=300 * MIB, cyclic=True, passes_s=2, cpu_s=1e-6)
 
@@ -216,3 +222,35 @@ def test_a_guest_that_boots_in_less_memory_than_its_kernel_needs_waits_and_does_
     assert one.ops >= 0
     one.swapped_kib, one.footprint_kib = 1.0, 0.0
     one.work(10.0, 2.0, 1.0)
+
+
+@pytest.mark.parametrize("mib", [60, 80, 90])
+def test_a_kernel_that_lacks_memory_for_itself_swaps_no_more_of_the_work_than_there_is(mib: float) -> None:
+    one = guest(Load(high_kib=40 * MIB, laid_out=True, ops_s=1000, cpu_s=2e-5), mib=mib)
+    assert one.current_kib < one.floor_kib
+    one.get_ready()
+    settle(one)
+    assert one.swapped_kib == one.footprint_kib == 40 * MIB
+    assert one.oom_kills == 0, "swap has room"
+    assert one.missing() > 0.99
+    one.current_kib = 300 * MIB
+    settle(one, steps=200)
+    assert one.swapped_kib < 4 * MIB, "it has its memory back, and works"
+
+
+@given(st.sampled_from(sorted(MODELS)), st.integers(1, 250), st.booleans(), st.floats(0.2, 4))
+def test_however_small_a_guest_is_every_step_of_its_work_ends_in_numbers(
+    kind: str, mib: int, swaps: bool, step_s: float
+) -> None:
+    one = guest(load_of({"model": kind}, "seed"), mib=mib, swap_mib=800 if swaps else 20)
+    one.get_ready()
+    for number in range(12):
+        one.target_kib = (mib + 20 * (number % 4)) * MIB
+        one.balloon(step_s, 1e9)
+        moved_kib = one.work(step_s * number, step_s, 1.0)
+        assert [name for name in COUNTED if not float(getattr(one, name)) >= -1e-6] == []
+        assert 0 <= moved_kib < math.inf
+        assert 0 <= one.missing() <= 1
+        assert 0 <= one.uncached() <= 1
+        assert one.cold_out_kib <= one.cold_kib + 1e-6
+        assert one.stalled_s <= step_s * (number + 1) + 1e-9

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from harness import policies
 from harness.balancer import Tick
 from harness.experiment.sweep import Behaviour
+from harness.experiment.workloads import load_workloads
 from harness.governor import Plan, Step
 from harness.simulator.behaviour import manner
+from harness.simulator.trial import host_of
 from harness.view import COLUMNS
-from tests.unit.simulated import experiment, guest, host, live
+from tests.unit.simulated import MACHINE, experiment, guest, host, live
 
 GROWING = guest("a", "mono", **{"with": {"high_mib": 500, "rate_mib_s": 30}})
 MIB = 1024
+EVERY = load_workloads()
 
 
 def last(ticks: list[Tick], name: str) -> float:
@@ -61,6 +64,26 @@ def test_what_guests_have_and_what_is_free_is_always_all_there_is(policy: str, s
         assert (view.used_kib <= view.mem_total_kib).all()
 
     live(host(wanted, seed), policy, seconds=60, each=whole)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(policies.names()), st.sampled_from(sorted(EVERY)), st.integers(1, 200))
+def test_beside_a_guest_of_whatever_work_that_begins_with_too_little_all_that_is_seen_is_a_number(
+    policy: str, workload: str, mib: int
+) -> None:
+    small = {"min_mib": mib, "initial_mib": mib, "max_mib": 500}
+    wanted = experiment([guest("small", workload, **small), GROWING], pool_mib=700, signals=["page-ages", "swap-trace"])
+    simulated = host_of(wanted.at(), EVERY, MACHINE, 1)
+
+    def known(tick: Tick) -> None:
+        view = tick.view
+        unknown = [name for name in COLUMNS if not (np.asarray(getattr(view, name)) >= 0).all()]
+        assert unknown == ["reclaimable_slab_kib"]
+        assert all(kib >= 0 and x >= 0 for curve in (*view.page_ages, *view.ghost_returns) for x, kib in curve or ())
+
+    live(simulated, policy, seconds=20, each=known)
+    for member in simulated.members:
+        assert math.isfinite(member.guest.ops + member.guest.lost_s)
 
 
 def test_memory_follows_a_growing_guest_and_the_idle_one_pays() -> None:

@@ -95,6 +95,14 @@ def test_a_leak_that_fills_memory_and_swap_is_killed_and_leaks_no_more() -> None
     assert one.cold_out_kib <= MACHINE.cold_mib * MIB
 
 
+def test_a_leak_that_is_killed_has_never_been_touched_less_than_not_at_all() -> None:
+    one = leaking(mib=200, swap_mib=100)
+    while not one.oom_kills:
+        lived(one, one.wanted_ops / 1000 + STEP_S, one.wanted_ops / 1000)
+    assert one.leaking_kib_s == 0
+    assert all(kib >= 0 for _, kib in signals.page_ages(one, 10.0))
+
+
 def test_what_has_just_been_leaked_has_just_been_touched() -> None:
     one = lived(leaking(mib=800, live_mib=1.0), 60)
     touched = signals.active_kib(one, 10.0)
