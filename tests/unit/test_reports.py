@@ -472,9 +472,8 @@ def test_characters_that_no_font_here_has_are_told_with_the_remedy(
     path = synthetic.write_run(tmp_path / "run", blocks=1, gains={"static": (1, 1), "价格": (1.3, 1.3)}).path
     told: list[str] = []
     reports.build([path], say=told.append)
-    assert told == [
-        "no font here has 价格, which figures and PDF lack; install fonts-droid-fallback, then report again"
-    ]
+    remedy = "no font here has 价格, which figures and PDF lack; install fonts-droid-fallback, then report again"
+    assert told.count(remedy) == 1
     assert "fonts-droid-fallback" in (Path(__file__).parents[2] / "scripts" / "packages.txt").read_text()
 
 
