@@ -60,13 +60,19 @@ def blocks(runs: Sequence[Run]) -> Iterator[Block]:
                     run.manifest["run"], words.semicolon().join(doubtful),
                 )
             )  # fmt: skip
-        parts += [phrase(FEEDS[name], name, run.manifest["run"]) for name in run.unread]
+    for name, means in FEEDS.items():
+        if of := [str(run.manifest["run"]) for run in runs if name in run.unread]:
+            parts.append(phrase(means, name, words.listed(of)))
     if parts:
         yield Paragraph(lead=phrase("Not as it was sealed."), text=joined(parts))
 
 
 def altered(run: Run) -> list[str]:
     """Return the files of a run that are damaged or not what was sealed, each with what it is."""
-    changed = {name: phrase(what) for name, what in run.changed_files.items() if what != NOT_SEALED}
+    changed = {
+        name: phrase(what)
+        for name, what in run.changed_files.items()
+        if what != NOT_SEALED and name not in run.unread  # of which more is said
+    }
     found = changed | {name: phrase("damaged ({})", why) for name, why in run.damage.items()}
     return [f"{name} {what}" for name, what in sorted(found.items()) if name in run.damage or "/" not in name]

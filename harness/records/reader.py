@@ -50,8 +50,9 @@ class Run:
         return read_decisions(self.path)
 
     def doubts(self) -> Iterator[str]:
-        """Say of each file that is damaged, or is not what was sealed, what that means."""
-        return doubts(self.path, self.changed_files, self.damage)
+        """Say of each file that is damaged, or is not what was sealed, what that means; `unread` says why of others."""
+        changed = {name: what for name, what in self.changed_files.items() if name not in self.unread}
+        return doubts(self.path, changed, self.damage)
 
 
 def read_run(path: Path, *, whole: bool = True) -> Run:

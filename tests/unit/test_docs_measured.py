@@ -8,14 +8,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from docs import measured, shown
 from docs.marks import MarkError, kept
 from harness.records import again
-from reports.study import ReportError
+from reports.findings import Findings
+from reports.study import ReportError, studies
 from tests.unit import synthetic_run as synthetic
 
+RUNS = measured.PROJECT / measured.KEPT / "runs"
 LAB = {"lab": True, "lab_clock": "instructions", "processor_mips": 250.0, "guest_percent": 25, "accelerator": "tcg"}
 TWICE = ((1.01, 1.0), (0.98, 1.004), (1.0, 0.99))
 """What the second trial of `static` reached over the first, block by block: farthest 1/0.98 for g1, 1/0.99 for g2."""
@@ -63,6 +66,23 @@ def test_every_kept_file_is_of_an_experiment_and_shown_on_a_page() -> None:
     for name in names:
         assert (measured.PROJECT / "experiments" / f"{name}.yml").exists()
         assert f"`{name}`: " in told
+
+
+@pytest.mark.parametrize("folder", sorted(RUNS.iterdir()), ids=lambda folder: folder.name)
+def test_the_figures_of_a_page_can_be_computed_again_from_the_rows_that_are_kept(folder: Path, tmp_path: Path) -> None:
+    [study] = studies(sorted(folder.iterdir()))
+    facts = json.loads((RUNS.parent / f"{folder.name}.json").read_text(encoding="utf-8"))
+    assert [run.manifest["run"] for run in study.runs] == facts["runs"]
+    for run in study.runs:
+        assert "trials.csv" not in run.changed_files, "these are the rows that were sealed"
+    measured.rows(Findings.of(study)).to_csv(tmp_path / "again.csv", index=False)
+    again, kept_rows = (pd.read_csv(path) for path in (tmp_path / "again.csv", RUNS.parent / f"{folder.name}.csv"))
+    pd.testing.assert_frame_equal(again, kept_rows, check_dtype=False, rtol=1e-9)
+
+
+def test_the_rows_of_a_run_take_the_place_of_those_before(project: Path) -> None:
+    [kept_run] = (project / measured.KEPT / "runs" / "quick").iterdir()
+    assert sorted(path.name for path in kept_run.iterdir()) == sorted(measured.ROWS)
 
 
 def test_what_is_kept_is_what_was_measured(project: Path) -> None:
