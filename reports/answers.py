@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from harness.records import Run
 from reports import bounds, claims, noise, repeatability, sweep, words
 from reports.findings import Findings
-from reports.language import joined, phrase
+from reports.language import given, joined, phrase
 from reports.special.verdict import Claim, Special
 from reports.statistics import ENOUGH, blocks_needed
 from reports.study import Study
@@ -19,7 +19,7 @@ def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
     """Yield what the rows say of the claim, by just that by which the experiment says that it is judged."""
     study = found.study
     if study.simulated and (why := study.experiment("only_measured")):
-        yield phrase("{}: this is simulated, and {}.", phrase(Claim.OPEN), str(why).rstrip("."))
+        yield phrase("{}: this is simulated, and {}.", phrase(Claim.OPEN), given(str(why)).rstrip("."))
         return
     limit, entries = study.experiment("loses_at_most"), study.experiment("judged_by") or ()
     if not (limit or entries):  # else its figures answer questions of their own

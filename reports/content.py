@@ -24,7 +24,7 @@ from reports import (
 from reports.document import Block, Contents, Document, Heading, Listing, Paragraph
 from reports.earlier import Figure
 from reports.findings import Findings
-from reports.language import current, joined, phrase
+from reports.language import current, given, joined, phrase, sentence
 from reports.special.verdict import Special
 from reports.study import Study
 
@@ -117,7 +117,7 @@ def _first_page(found: Findings, specials: Sequence[Special], reported: Sequence
     study = found.study
     yield from doubts.blocks(study.runs)
     if claim := study.experiment("claim"):
-        yield Paragraph(lead=phrase("Claim."), text=f"{str(claim).rstrip('.')}.")
+        yield Paragraph(lead=phrase("Claim."), text=sentence(given(str(claim))))
         for text in answers.verdicts(found, specials):
             yield Paragraph(lead=phrase("Verdict."), text=text)
     if reported:

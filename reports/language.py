@@ -1,7 +1,8 @@
 """In which language a report speaks: English in the sources, any other from a catalogue beside the templates.
 
 A phrase is looked up where it is said, in the language of the report that is being made, and only then are the data
-put into it. So no function hands a language on, and no name that somebody gave is ever translated.
+put into it. So no function hands a language on, and no name that somebody gave is ever translated. What the experiments
+claim and vary that come with Ballast has a catalogue of its own; that of anybody's own experiment stays as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import yaml
 
 ENGLISH = "en"
+STOP = "\N{IDEOGRAPHIC FULL STOP}"
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
@@ -68,6 +70,16 @@ def phrase(english: str, *data: object) -> str:
         raise LanguageError(f"phrases.{current()}.yml lacks: {english.strip()}") from None
 
 
+def given(text: str) -> str:
+    """Return what an experiment says, in the language that is spoken where that is known of it, else as it is."""
+    return text if current() == ENGLISH else catalogue(current(), "experiments").get(text, text)
+
+
+def sentence(text: str) -> str:
+    """Return a text with one full stop at its end, of its own script."""
+    return text.rstrip(".") + (STOP if any(unicodedata.east_asian_width(char) in "WF" for char in text) else ".")
+
+
 def phrases(*english: str) -> list[str]:
     """Return several phrases, such as the head of a table."""
     return [phrase(one) for one in english]
@@ -79,12 +91,12 @@ def joined(sentences: Sequence[str]) -> str:
 
 
 @cache
-def catalogue(language: str) -> Mapping[str, str]:
-    """Return the phrases of a language by the English ones.
+def catalogue(language: str, of: str = "phrases") -> Mapping[str, str]:
+    """Return the phrases of a language by the English ones; `of` what, in the name of the file.
 
     YAML folds what is broken over lines with a blank, which does not belong between two Chinese characters.
     """
-    text = Path(__file__).with_name(f"phrases.{language}.yml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(f"{of}.{language}.yml").read_text(encoding="utf-8")
     return {entry["en"]: unfolded(entry[language]) for entry in yaml.safe_load(text)}
 
 

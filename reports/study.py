@@ -15,7 +15,7 @@ import pandas as pd
 from harness.records import Run, chosen, is_again
 from harness.statistics import BOUNDS, paired, possible
 from reports import doubts
-from reports.language import phrase
+from reports.language import given, phrase
 from reports.names import letters
 
 _FREE = (
@@ -96,7 +96,7 @@ class Study:
     def axis(self) -> str:
         """What the sweep varies, with its unit, as on an axis."""
         sweep = self.experiment("sweep") or {}
-        name, unit = str(sweep.get("name") or phrase("level")), str(sweep.get("unit") or "")
+        name, unit = given(str(sweep.get("name") or "")) or phrase("level"), str(sweep.get("unit") or "")
         return phrase("{}, {}", name, unit) if unit else name
 
     def policy(self, label: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
 import string
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import reports
@@ -97,6 +99,22 @@ def strings() -> set[str]:
 def test_every_phrase_has_a_translation() -> None:
     lacking = {text: where for where, text in said() if text not in language.catalogue("zh")}
     assert lacking == {}
+
+
+def test_what_experiments_here_claim_and_vary_is_translated_and_nothing_else_is() -> None:
+    folder = Path(__file__).parents[2] / "experiments"
+    mine = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in folder.rglob("*.yml")]
+    kept = folder.parent / "reports" / "examples"
+    mine += [json.loads(path.read_text(encoding="utf-8"))["experiment"] for path in kept.glob("*/*/manifest.json")]
+    said = {one.get("claim") for one in mine} | {one.get("only_measured") for one in mine}
+    said |= {(one.get("sweep") or {}).get("name") for one in mine}
+    assert said - {None} == set(language.catalogue("zh", "experiments"))
+
+
+def test_what_somebody_elses_experiment_says_stays_as_it_is(chinese: None) -> None:
+    assert language.given("guests") == "客户机"
+    assert language.given("my own claim.") == "my own claim."
+    assert [language.sentence(text) for text in ("my own claim.", "客户机")] == ["my own claim.", "客户机。"]
 
 
 def test_no_translation_is_of_a_phrase_that_nobody_says() -> None:
