@@ -9,7 +9,7 @@ round.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -25,6 +25,8 @@ from reports.study import Study
 
 EACH = "each"
 """In place of names: every guest for itself, where otherwise their geometric mean is meant."""
+ANY = "any"
+"""In place of labels, or of levels: one of them is enough."""
 
 
 class Says(Enum):
@@ -47,6 +49,8 @@ class Wanted:
     guests: Sequence[str] | None = None
     """None: the geometric mean over all of them."""
     levels: Sequence[float] | None = None
+    anywhere: bool = False
+    """Whether one of the levels is enough."""
     least: float = 1.0
     most: float = math.inf
 
@@ -57,6 +61,8 @@ class Comparison:
 
     name: str
     label: str
+    case: tuple[str, str] = ("", "")
+    """The policy and the level that it speaks for, where one policy, or one level, is enough."""
     estimate: Estimate
     above_p: float
     """Of the test that the ratio is no more than the least that is claimed, its band included."""
@@ -80,15 +86,15 @@ def wanted(study: Study, said: Mapping[str, Any]) -> Wanted:
         phrase("every guest") if guests == [EACH] else words.listed(guests) if guests else phrase("all guests together")
     )
     under = (
-        (phrase("any one policy") if chosen == "any" else phrase("every other policy"))
-        if every
-        else words.listed(labels)
+        (phrase("any one policy") if chosen == ANY else phrase("every other policy")) if every else words.listed(labels)
     )
-    at = phrase(" at {}", words.listed([f"{level:g}" for level in said["levels"]])) if said.get("levels") else ""
+    levels, anywhere = said.get("levels") or None, said.get("levels") == ANY
+    at = phrase(" at {}", words.listed([f"{level:g}" for level in levels])) if levels and not anywhere else ""
+    at = phrase(" at any one level") if anywhere else at
     return Wanted(
         text=_claim(least, most, who, f"{under}{at}", words.listed(over)),
-        policies=labels, any_of=chosen == "any", over=over, guests=guests, levels=said.get("levels") or None,
-        least=least, most=most,
+        policies=labels, any_of=chosen == ANY, over=over, guests=guests,
+        levels=None if anywhere else levels, anywhere=anywhere, least=least, most=most,
     )  # fmt: skip
 
 
@@ -117,8 +123,9 @@ def verdict(found: Findings, wanted: Wanted) -> str:
     every = list(comparisons(found, wanted))
     if not every:
         return phrase("{}: {}; no trial tells.", phrase(judged(None)), wanted.text)
-    said = judgements(every, any_of=wanted.any_of)
-    holds = fate([(one.label, says) for one, says in zip(every, said, strict=True)], any_of=wanted.any_of)
+    one_is_enough = wanted.any_of or wanted.anywhere
+    said = judgements(every, any_of=one_is_enough)
+    holds = fate([(one.case, says) for one, says in zip(every, said, strict=True)], any_of=one_is_enough)
     parts = []
     for kind in (Says.REFUTED, Says.SHOWN, Says.OPEN):
         if mine := [_told(one) for one, says in zip(every, said, strict=True) if says is kind]:
@@ -144,12 +151,12 @@ def judgements(every: Sequence[Comparison], *, any_of: bool) -> list[Says]:
     return says
 
 
-def fate(said: Sequence[tuple[str, Says]], *, any_of: bool) -> bool | None:
-    """Return whether a claim holds: by all comparisons, or by all of any one policy; None where that is open."""
+def fate(said: Sequence[tuple[Hashable, Says]], *, any_of: bool) -> bool | None:
+    """Return whether a claim holds: by all comparisons, or by all of any one case; None where that is open."""
     if not any_of:
         kinds = {says for _, says in said}
         return False if Says.REFUTED in kinds else True if kinds == {Says.SHOWN} else None
-    each = [fate([one for one in said if one[0] == label], any_of=False) for label in dict.fromkeys(x for x, _ in said)]
+    each = [fate([one for one in said if one[0] == case], any_of=False) for case in dict.fromkeys(x for x, _ in said)]
     return True if True in each else False if set(each) == {False} else None
 
 
@@ -168,7 +175,8 @@ def comparisons(found: Findings, wanted: Wanted) -> Iterator[Comparison]:
                         name += words.at_level(part.level)
                         name += phrase(" over {}", over) if len(wanted.over) > 1 else ""
                         one = compared(name, label, ratios, band, wanted, once=part.simulated)
-                        yield one if idle.get(label, 0.0) < 1 else replace(one, decided=False)
+                        case = label if wanted.any_of else "", f"{part.level:g}" if wanted.anywhere else ""
+                        yield replace(one, case=case, decided=idle.get(label, 0.0) < 1)
 
 
 def _ratios(study: Study, label: str, guests: Sequence[str] | None) -> Iterator[tuple[str, float, FloatArray]]:

@@ -117,7 +117,10 @@ def claim_faults(experiment: Experiment) -> Iterator[Problem]:
         at: Key = ("judged_by", place)
         yield from unknown((*at, "guests"), "guest", one.guests if one.guests != "each" else (), names)
         yield from unknown((*at, "over"), "policy with the label", one.over, labels)
-        yield from unknown((*at, "levels"), "level", [f"{level:g}" for level in one.levels], levels)
+        if one.levels != "any":
+            yield from unknown((*at, "levels"), "level", [f"{level:g}" for level in one.levels], levels)
+        elif not levels:
+            yield (*at, "levels"), "nothing is varied; leave the key out, or add a `sweep`"
         if not isinstance(one.policies, str):
             yield from unknown((*at, "policies"), "policy with the label", one.policies, labels)
         if one.at_most is not None and one.at_most <= one.at_least:

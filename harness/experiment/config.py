@@ -41,8 +41,8 @@ class Judgement(Model):
     """Labels that they are held against; none: the baseline."""
     guests: Literal["each"] | Annotated[tuple[GuestName, ...], Listed] = ()
     """Each for itself, or these; none: the geometric mean over all of them."""
-    levels: Annotated[tuple[float, ...], Listed] = ()
-    """Of the sweep; none: all."""
+    levels: Literal["any"] | Annotated[tuple[float, ...], Listed] = ()
+    """Of the sweep: any one of them, or all of these; none: all."""
     at_least: Annotated[float, Field(gt=0)] = 1.0
     """How many times as well they must do; 1: better at all."""
     at_most: Annotated[float, Field(gt=0)] | None = None

@@ -80,6 +80,22 @@ def test_an_interval_that_reaches_over_the_limit_leaves_a_claim_open(tmp_path: P
     assert few.endswith("A result takes 6 blocks that differ.")
 
 
+def test_where_one_level_is_enough_the_others_may_lose(tmp_path: Path) -> None:
+    """Who gains at 1 loses at 2, and the other way round."""
+    swept = {"name": "load", "levels": [{"at": 1}, {"at": 2}]}
+    many = findings(
+        tmp_path / "run", {"static": (1, 1), "good": (1.3, 1.3), "bad": (0.9, 0.9)}, levels={1: 2.0, 2: -1.0},
+        experiment={**synthetic.manifest()["experiment"], "sweep": swept},
+    )  # fmt: skip
+    anywhere = judged(many, policies=["good"], levels="any")
+    assert anywhere.startswith("Supported: that all guests together did better under good at any one level than under")
+    assert judged(many, policies=["good"]).startswith("Not supported: ")
+    assert judged(many, policies=["bad"], levels="any").startswith("Supported: "), "it gains at 2"
+    assert judged(many, policies=["good", "bad"], levels="any").startswith("Not supported: "), "at the same one"
+    assert judged(many, policies="any", levels="any").startswith("Supported: ")
+    assert judged(many, policies=["good"], levels="any", at_least=2).startswith("Not supported: ")
+
+
 def test_refuting_among_many_takes_more_than_refuting_one(tmp_path: Path) -> None:
     gains = {"static": (1.0, 1.0), "bad": (0.9, 0.9)} | {f"good {n}": (1.3, 1.3) for n in range(4)}
     six = findings(tmp_path / "run", gains, blocks=6)
@@ -220,6 +236,7 @@ def written(folder: Path, name: str = "small", **keys: object) -> Path:
         ({"judged_by": [{"policies": ["price"]}]}, r"judged_by\[0\].policies\[0\]: there is no policy with the label"),
         ({"judged_by": [{"guests": ["g2"]}]}, r"judged_by\[0\].guests\[0\]: there is no guest g2; known: g1"),
         ({"judged_by": [{"over": ["price"]}]}, r"judged_by\[0\].over\[0\]: there is no policy with the label price"),
+        ({"judged_by": [{"levels": "any"}]}, r"judged_by\[0\].levels: nothing is varied; leave the key out, or add a"),
         ({"judged_by": [{"levels": [3.0]}]}, r"judged_by\[0\].levels\[0\]: there is no level 3; there are none"),
         ({"judged_by": [{"at_least": 2, "at_most": 1.5}]}, r"judged_by\[0\].at_most: is 1.5, no more than at_least 2"),
         ({"judged_by": [{}], "policies": ["equal"]}, r"judged_by\[0\].over: nothing is the baseline"),
