@@ -80,6 +80,24 @@ def test_the_figures_of_a_page_can_be_computed_again_from_the_rows_that_are_kept
     pd.testing.assert_frame_equal(again, kept_rows, check_dtype=False, rtol=1e-9)
 
 
+def test_where_a_claim_reads_otherwise_since_or_has_come_to_be_judged_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "EXPERIMENTS", tmp_path)
+    facts = {
+        "experiment": "quick",
+        "claim": "as it was",
+        "verdicts": [f"Cannot be judged: the experiment {shown.UNSAID}"],
+    }
+    for now, said in (
+        ("claim: as it was", []),
+        ("claim: as it is", ["*Its claim reads otherwise since.*"]),
+        ("claim: as it was\nloses_at_most: {percent: 3}", ["*It says so since.*"]),
+    ):
+        (tmp_path / "quick.yml").write_text(now)
+        assert list(shown._since(facts)) == said
+
+
 def test_the_rows_of_a_run_take_the_place_of_those_before(project: Path) -> None:
     [kept_run] = (project / measured.KEPT / "runs" / "quick").iterdir()
     assert sorted(path.name for path in kept_run.iterdir()) == sorted(measured.ROWS)
