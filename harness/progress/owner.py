@@ -13,7 +13,7 @@ def ancestors(pid: int) -> Iterator[int]:
     """The parent of `pid`, its parent, and so on up to the first process."""
     while pid > 1:
         # The second field is a name in parentheses and may itself hold spaces and parentheses.
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
         if pid:
             yield pid
 
@@ -22,10 +22,15 @@ def playbook_pid() -> int | None:
     """The outermost ansible-playbook above this process, or None when a person started it."""
     found = None
     for pid in ancestors(os.getpid()):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if any(word.rpartition(b"/")[2] == b"ansible-playbook" for word in words[:3]):
+        if is_playbook(pid):
             found = pid
     return found
+
+
+def is_playbook(pid: int) -> bool:
+    """Whether this process is an ansible-playbook, or one that it forked."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return any(word.rpartition(b"/")[2] == b"ansible-playbook" for word in words[:3])
 
 
 def on_death(pid: int, act: Callable[[], None]) -> None:

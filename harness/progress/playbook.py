@@ -21,7 +21,7 @@ from typing import Any
 import ansible_runner
 import pexpect  # by which ansible-runner runs the playbook
 
-from harness.progress.owner import ancestors, wait_readable
+from harness.progress.owner import ancestors, is_playbook, wait_readable
 from harness.progress.plain import plain
 
 PROJECT = Path(__file__).parents[2]
@@ -132,7 +132,7 @@ class Listener:
     tell: Tell
     status: int | None = None
     pid: int | None = None
-    """Of ansible-playbook, once it has said something."""
+    """Of ansible-playbook, when it was asked to stop."""
     _failures: list[str] = field(default_factory=list)
     _last_words: list[str] = field(default_factory=list)
     _trials_failed: bool = False
@@ -160,6 +160,7 @@ class Listener:
             self._stop_now = True
             return
         self._stop_asked_s = time.monotonic()
+        self.pid = self.pid or _playbook_under(os.getpid())
         if self.pid is not None:
             self._trials = list(_trials_under(self.pid))
             with suppress(ProcessLookupError):
@@ -182,7 +183,6 @@ class Listener:
 
     def hear(self, event: Mapping[str, Any]) -> bool:
         """Take in one event; False: ansible-runner need not keep it."""
-        self.pid = event.get("pid") or self.pid
         for line in self._lines(event):
             self.tell(line)
         return False
@@ -241,6 +241,15 @@ def is_trials(command: object) -> bool:
     if not isinstance(command, Sequence) or isinstance(command, str):
         return False
     return any(command[i : i + 2] == ["harness", "trials"] for i in range(len(command)))
+
+
+def _playbook_under(pid: int) -> int | None:
+    """The ansible-playbook that this process started, whether or not it has said something; None: it does not run."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if is_playbook(int(folder.name)) and next(ancestors(int(folder.name)), None) == pid:
+                return int(folder.name)
+    return None
 
 
 def _trials_under(pid: int) -> Iterator[int]:
