@@ -53,8 +53,9 @@ def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(own, Mapping) and own.get("memory_mib") is not None:
             yield phrase("{} MiB of memory ({})", _number(own["memory_mib"]), name)
     if facts.get("accelerator"):
-        why = phrase(" ({})", facts["accelerator_why"]) if facts.get("accelerator_why") else ""
-        yield phrase("QEMU with {}{}", facts["accelerator"], why)
+        # What has a processor of so many MIPS is emulated to have it.
+        why = None if facts.get("processor_mips") else facts.get("accelerator_why")
+        yield phrase("QEMU with {}{}", facts["accelerator"], phrase(" ({})", why) if why else "")
 
 
 def _disk(disk: object) -> str:

@@ -158,8 +158,8 @@ def _won(every: Sequence[Compared], first: dict[str, Compared | None]) -> str:
         said.append(phrase("nobody but the baseline in {}", none))
     verdicts = Counter(words.verdict(one.row) for one in every)
     return phrase(
-        "First, by medians over blocks, of {}: {}. Of {} with a baseline {} are shown to be better and {} worse; {} "
-        "have too few blocks for a result.", words.counted(len(first), "condition"), words.listed(said),
+        "First, by medians over blocks, of {}: {}. Of {} with a baseline, shown to be better: {}; worse: {}; too few "
+        "blocks for a result: {}.", words.counted(len(first), "condition"), words.listed(said),
         words.counted(len(every), "comparison"), verdicts[Verdict.BETTER], verdicts[Verdict.WORSE],
         sum(verdicts[verdict] for verdict in words.NO_RESULT),
     )  # fmt: skip

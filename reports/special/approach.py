@@ -20,6 +20,7 @@ from reports.special.verdict import Claim, Special, judged
 from reports.statistics import ENOUGH
 from reports.study import Study
 from reports.summary import records
+from reports.words import counted
 
 MIB = 1024.0
 GOAL = re.compile(r"goal\s([\d.]+)\sMiB")
@@ -48,10 +49,10 @@ def special(found: Findings) -> Special:
     worst = records(table.assign(part=table["far"] / table["near"]).sort_values("part"))[-1]
     reason = [
         phrase(
-            "{} of {} guests under a policy are never farther from 0.9\N{MODIFIER LETTER SMALL K} of their way than "
-            "the governor's smallest step explains.",
+            "Never farther from 0.9\N{MODIFIER LETTER SMALL K} of its way than the governor's smallest step explains, "
+            "counted under each policy: {} of {}.",
             int((table["far"] <= table["near"]).sum()),
-            len(table),
+            counted(len(table), "guest"),
         ),
         phrase(
             "Farthest is {} under {}, by {:.1f} MiB of {:.1f}; that step explains up to {:.1f} MiB.",
