@@ -256,8 +256,9 @@ class GuestClient:
         if before is not None and sample.mono_s < before.sample.mono_s:
             self._tell("rebooted", f"its clock went from {before.sample.mono_s:.0f} s to {sample.mono_s:.0f} s")
             before = None
-        if before is None and self.aging_s and sample.page_ages is None:
-            self._tell("no_page_ages", "it needs a kernel with lru_gen, and debugfs on /sys/kernel/debug")
+        if self.aging_s and sample.page_ages is None and (before is None or before.sample.page_ages is not None):
+            why = "it needs a kernel with lru_gen, and debugfs on /sys/kernel/debug"
+            self._tell("no_page_ages", why if before is None else "what looked at them in the guest was killed")
         if before is not None and (kills := traffic(before.sample, sample).oom_kills) > 0:
             self._tell("oom_kill", f"{kills:.0f} since {before.sample.mono_s:.0f} s after boot")
         received = Received(sample=sample, arrived_s=now_s)

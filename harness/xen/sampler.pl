@@ -2,7 +2,8 @@
 # On a line that begins with `now` it sends one at once, and from then on at whole periods after.
 #
 # Started as `perl - PERIOD_S [AGING_S]` with this text and __END__ on standard input: nothing is installed. It uses only
-# what perl-base has, forks nothing and holds its files open, so that it still answers when the guest is short of memory.
+# what perl-base has, forks nothing but who looks at the ages of pages, at the start, and holds its files open, so that it
+# still answers when the guest is short of memory.
 # A figure that is not there is left out of the line; the reader decides what that means (harness/xen/facts.py).
 use strict;
 use warnings;
@@ -85,61 +86,84 @@ sub device {
     return $devices{$name} //= (stat $name)[6] // 0;
 }
 
-# Generations of pages, of all memory cgroups and nodes together, as AGE_MS:ANONYMOUS:FILE,... in pages.
+# The generations of pages, by memory cgroup and node: [ MEMCG, NODE, [ NUMBER, AGE_MS, ANONYMOUS, FILE ], ... ] in pages. The
+# kernel writes for each a line of these four, the oldest first.
+sub groups {
+    my ($lru_gen) = @_;
+    my ($memcg, @groups);
+    for (split /\n/, contents($lru_gen)) {
+        if    (/^memcg\s+(\d+)/)                      { $memcg = $1 }
+        elsif (/^\s*node\s+(\d+)/)                   { push @groups, [ $memcg, $1 ] }
+        elsif (/^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/) { push @{ $groups[-1] }, [ $1, $2, $3, $4 ] if @groups }
+    }
+    return grep { @$_ > 2 } @groups;
+}
+
+# All groups together, as AGE_MS:ANONYMOUS:FILE,... in pages.
 #
-# The kernel writes for each a line of number, age, anonymous and file pages, the oldest first. What was used between two
-# agings is in the generation that was the youngest then, and what was used since the last is not known yet. So a page
-# of a generation was last used at least as long before the last aging as the next younger one was born before it. Of
-# the time before we began nothing is known: nobody looked.
-my $lru_gen;
+# What was used between two agings is in the generation that was the youngest then, and what was used since the last is not
+# known yet. So a page of a generation was last used at least as long before the last aging as the next younger one was
+# born before it. Of the time before we began nothing is known: nobody looked.
 my ($start_ms, $aged_ms) = (0, 0);
-sub generations {
-    my ($age) = @_;
-    my ($memcg, $node, $text, @commands, @of, %sum) = (0, 0, contents($lru_gen));
-    my $done = sub {
-        my $youngest = $of[-1] or return;
-        push @commands, "+ $memcg $node $youngest->[0] 1 1\n";
+sub ages {
+    my %sum;
+    for (groups(@_)) {
+        my (undef, undef, @of) = @$_;
         for my $i (0 .. $#of) {
-            my $born = $of[ $i < $#of ? $i + 1 : $i ][1] - $youngest->[1];
+            my $born = $of[ $i < $#of ? $i + 1 : $i ][1] - $of[-1][1];
             my $known = $aged_ms - $start_ms;
             my $key = 1000 * int(($born < $known ? $born : $known) / 1000 + 0.5);
             $sum{$key}[$_] += $of[$i][ 2 + $_ ] for 0, 1;
         }
-        @of = ();
-    };
-    for (split /\n/, $text) {
-        if    (/^memcg\s+(\d+)/)                      { $done->(); $memcg = $1 }
-        elsif (/^\s*node\s+(\d+)/)                   { $done->(); $node  = $1 }
-        elsif (/^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)/) { push @of, [ $1, $2, $3, $4 ] }
-    }
-    $done->();
-    if ($age) {
-        syswrite($lru_gen, $_) for @commands;    # one at a time: the kernel ends at the first that it refuses
-        return generations(0);
     }
     my @ages = sort { $a <=> $b } keys %sum;
     for my $older (splice(@ages, 64)) {    # more than are read: they count as the oldest of those that are
         $sum{ $ages[-1] }[$_] += $sum{$older}[$_] for 0, 1;
     }
-    return map { join(':', $_, @{ $sum{$_} }) } @ages;
+    return join(',', map { join(':', $_, @{ $sum{$_} }) } @ages);
 }
 
-# Change a setting of the kernel, and keep in mind what it was; false where there is none, or we may not.
-my %was;
+# Change a setting of the kernel; returns what it was, or nothing where there is none, or we may not.
 sub change {
     my ($path, $value) = @_;
-    open(my $handle, '+<', $path) or return 0;
+    open(my $handle, '+<', $path) or return;
     chomp(my $before = contents($handle));
     sysseek($handle, 0, 0);
-    syswrite($handle, "$value\n") or return 0;
-    $was{$path} //= $before;
-    return 1;
+    return syswrite($handle, "$value\n") ? $before : undef;
 }
 
+# Who looks is a process of its own: it can take the kernel seconds, where Xen has to write for the guest what it changes of
+# every page, and the lines need not wait where the guest has another processor. It looks when it gets a byte, and says
+# when it had; a first number says that it can. When we end, however that comes, it leaves the kernel's settings as they
+# were.
+#
 # With the boost of watermarks, which keeps free memory in large pieces, kswapd takes all of the processor for seconds where
-# pages are kept in generations: a guest that grows would stand still for being looked at.
-my $aging = $aging_ms && open($lru_gen, '+<', "$kernel/debug/lru_gen") && change("$kernel/mm/lru_gen/enabled", 'y');
-change("$sysctl/watermark_boost_factor", 0) if $aging;
+# pages are kept in generations: a guest that grows would stand still for being looked at. So it is off meanwhile.
+sub looker {
+    pipe(my $asked, my $ask) && pipe(my $seen, my $say) or return;
+    my $pid = fork;
+    return defined $pid && [ $ask, $seen, $pid ] if !defined $pid || $pid;
+    close($_) for \*STDIN, \*STDOUT, \*STDERR, $ask, $seen;
+    open($uptime, '<', '/proc/uptime');    # its place in the file is ours alone
+    my ($enabled, $boost) = ("$kernel/mm/lru_gen/enabled", "$sysctl/watermark_boost_factor");
+    open(my $lru_gen, '+<', "$kernel/debug/lru_gen") && defined(my $enabled_before = change($enabled, 'y')) or exit 1;
+    my $boost_before = change($boost, 0);
+    syswrite($say, pack('Q', now_ms()));
+    while (sysread($asked, my $byte, 1)) {
+        # One at a time: the kernel ends at the first that it refuses. 1 1: anonymous pages too, and all page tables.
+        syswrite($lru_gen, "+ $_->[0] $_->[1] $_->[-1][0] 1 1\n") for groups($lru_gen);
+        syswrite($say, pack('Q', now_ms()));
+    }
+    change($enabled, $enabled_before);
+    change($boost, $boost_before) if defined $boost_before;
+    exit 0;
+}
+
+sub readable {
+    my ($handle, $within_s) = @_;
+    vec(my $bits = '', fileno($handle), 1) = 1;
+    return select($bits, undef, undef, $within_s) > 0;
+}
 
 sub sample {
     my (%sum, %wrong);    # one figure per name, but for swap areas and zram, of which there can be several
@@ -159,15 +183,23 @@ sub sample {
     return map { "$_=$sum{$_}" } sort keys %sum;
 }
 
+# While it is looked at, a guest with one processor may do nothing else: so that is at most this part of its time.
+my $looking = 0.05;
+my ($looker, $lru_gen, $asked_ms);
+my $rest_ms = $aging_ms;
 sub leave {
-    change($_, $was{$_}) for keys %was;
+    my (undef, undef, $pid) = $looker ? splice(@$looker) : ();    # closed, which it takes for our end
+    waitpid($pid, 0) if $pid;
     exit 0;
 }
 
-# Be the last to be killed, the first to run, and never swapped out; each only if we may.
+# Be the last to be killed, the first to run, and never swapped out; each only if we may. Who looks is to run like others.
 if (open(my $score, '>', '/proc/self/oom_score_adj')) {
     syswrite($score, "-900\n");
     close($score);
+}
+if ($aging_ms && ($looker = looker())) {
+    sysread($looker->[1], my $can, 8) && open($lru_gen, '<', "$kernel/debug/lru_gen") or undef $looker;
 }
 eval { setpriority(0, 0, -10) };
 sample();            # first, so that what it takes is in memory and is locked
@@ -180,10 +212,20 @@ my ($anchor_ms, $anchor_seq) = ($start_ms, 0);    # of the lines' times, which a
 my $heard = '';
 while (1) {
     my @said = sample();
-    if ($aging) {
-        my $age = now_ms() + $period_ms / 2 >= $aged_ms + $aging_ms;    # on the nearest line
-        $aged_ms = now_ms() if $age;
-        my $ages = join(',', generations($age));
+    if (defined $asked_ms && readable($looker->[1], 0)) {
+        if (sysread($looker->[1], my $seen_ms, 8)) {
+            my $least_ms = (unpack('Q', $seen_ms) - $asked_ms) / $looking;
+            $rest_ms = $least_ms > $aging_ms ? $least_ms : $aging_ms;
+            ($aged_ms, $asked_ms) = ($asked_ms);
+        }
+        else { ($looker, $asked_ms) = () }    # it was killed; what it saw grows old
+    }
+    if ($looker) {
+        if (!defined $asked_ms && now_ms() + $period_ms / 2 >= $aged_ms + $rest_ms) {    # on the nearest line
+            $asked_ms = now_ms();
+            syswrite($looker->[0], '.');
+        }
+        my $ages = ages($lru_gen);
         push @said, "ages=$ages" if $ages;
     }
     my $line = join(' ', 'B1', "seq=$seq", 'mono_ms=' . now_ms(), @said) . "\n";
@@ -195,8 +237,7 @@ while (1) {
     # The next whole period from the anchor, so that errors do not add up; periods slept through leave a gap in seq.
     my $periods = 1 + int((now_ms() - $anchor_ms) / $period_ms);
     while ((my $left_ms = $anchor_ms + $periods * $period_ms - now_ms()) > 0) {
-        vec(my $standard_input = '', 0, 1) = 1;
-        next unless select($standard_input, undef, undef, $left_ms / 1000) > 0;
+        next unless readable(\*STDIN, $left_ms / 1000);
         sysread(STDIN, $heard, 4096, length $heard) or leave();
         ($anchor_ms, $anchor_seq, $periods) = (now_ms(), $seq + 1, 0) if $heard =~ /^now.*\n/m;
         $heard =~ s/.*\n//s;    # what is left is the beginning of a line

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,21 +77,37 @@ def test_touched_is_what_is_not_known_to_have_been_idle_for_the_window() -> None
     assert touched_kib(LAB, 60) == 152 * MIB, "nobody knows yet"
 
 
-def sampled(kernel: Path, lines: int, aging_s: str) -> list[bytes]:
+@contextmanager
+def sampler(kernel: Path, aging_s: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The sampler, with a line every tenth of a second."""
     command = ["perl", "-", "0.1", aging_s, str(kernel), str(kernel)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
-        assert process.stdout
         process.stdin.write(SAMPLER.read_bytes() + b"__END__\n")
         process.stdin.flush()
-        said = [process.stdout.readline() for _ in range(lines)]
+        yield process
+
+
+def lines(process: subprocess.Popen[bytes], count: int) -> list[bytes]:
+    assert process.stdout
+    return [process.stdout.readline() for _ in range(count)]
+
+
+def sampled(kernel: Path, count: int, aging_s: str) -> list[bytes]:
+    with sampler(kernel, aging_s) as process:
+        said = lines(process, count)
         boosted = (kernel / "watermark_boost_factor").read_text().splitlines()[0]
         assert boosted == ("15000" if parse_sample(said[0]).page_ages is None else "0"), (
             "kswapd would take all the time"
         )
+        assert process.stdin
         process.stdin.close()
         assert process.wait(5) == 0
         return said
+
+
+def looker(process: subprocess.Popen[bytes]) -> int:
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
 
 
 @pytest.fixture
@@ -115,6 +136,49 @@ def test_the_sampler_turns_the_generations_on_ages_every_group_and_leaves_all_as
     sampled(kernel, 4, "0.2")
     told = (kernel / "debug/lru_gen").read_text().removeprefix(RECORDED).splitlines()
     assert told[:2] == ["+ 1 0 4 1 1", "+ 7 0 6 1 1"]
+    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
+    assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
+
+
+@perl
+def test_lines_do_not_wait_while_the_kernel_looks(kernel: Path) -> None:
+    """Where Xen writes every page's entry for the guest, looking takes seconds; who is stopped takes longer."""
+    with sampler(kernel, "0.2") as process:
+        lines(process, 1)
+        os.kill(looker(process), signal.SIGSTOP)
+        assert all(parse_sample(line).page_ages for line in lines(process, 12))
+        assert (kernel / "debug/lru_gen").read_text() == RECORDED
+        os.kill(looker(process), signal.SIGCONT)
+
+
+@perl
+def test_a_guest_is_looked_at_for_a_twentieth_of_its_time_at_most(kernel: Path) -> None:
+    with sampler(kernel, "0.2") as process:
+        lines(process, 1)
+        os.kill(looker(process), signal.SIGSTOP)
+        lines(process, 8)
+        os.kill(looker(process), signal.SIGCONT)
+        lines(process, 15)
+    assert (kernel / "debug/lru_gen").read_text().removeprefix(RECORDED).count("+ 1 0 ") == 1
+
+
+@perl
+def test_what_a_killed_looker_saw_is_not_told_for_ever(kernel: Path) -> None:
+    with sampler(kernel, "0.2") as process:
+        assert parse_sample(lines(process, 1)[0]).page_ages
+        os.kill(looker(process), signal.SIGKILL)
+        assert parse_sample(lines(process, 9)[-1]).page_ages is None
+
+
+@perl
+def test_a_killed_sampler_leaves_the_kernel_as_it_was(kernel: Path) -> None:
+    with sampler(kernel, "0.2") as process:
+        lines(process, 1)
+        before = looker(process)
+        process.kill()
+    deadline_s = time.monotonic() + 10
+    while Path(f"/proc/{before}").exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
     assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
 

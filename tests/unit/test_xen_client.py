@@ -256,6 +256,15 @@ def test_a_guest_that_should_tell_ages_and_does_not_is_told_of_once() -> None:
     assert [event for event, _ in told] == ["no_page_ages"]
 
 
+def test_a_guest_that_tells_ages_no_more_is_told_of() -> None:
+    guest = client()
+    guest.aging_s = 15.0
+    told.clear()
+    for line in (b"B1 seq=0 mono_ms=5000 ages=0:1:1", b"B1 seq=1 mono_ms=6000", b"B1 seq=2 mono_ms=7000"):
+        guest._receive(line)
+    assert told == [("no_page_ages", "what looked at them in the guest was killed")]
+
+
 def test_a_guest_that_sends_nonsense_is_told_of_ever_more_rarely() -> None:
     guest = client()
     told.clear()
