@@ -86,8 +86,8 @@ sub device {
     return $devices{$name} //= (stat $name)[6] // 0;
 }
 
-# The generations of pages, by memory cgroup and node: [ MEMCG, NODE, [ NUMBER, AGE_MS, ANONYMOUS, FILE ], ... ] in pages. The
-# kernel writes for each a line of these four, the oldest first.
+# The generations of pages, by memory cgroup and node: [ MEMCG, NODE, [ NUMBER, AGE_MS, ANONYMOUS, FILE ], ... ] in pages.
+# The kernel writes for each a line of these four, the oldest first.
 sub groups {
     my ($lru_gen) = @_;
     my ($memcg, @groups);
@@ -101,9 +101,9 @@ sub groups {
 
 # All groups together, as AGE_MS:ANONYMOUS:FILE,... in pages.
 #
-# What was used between two agings is in the generation that was the youngest then, and what was used since the last is not
-# known yet. So a page of a generation was last used at least as long before the last aging as the next younger one was
-# born before it. Of the time before we began nothing is known: nobody looked.
+# What was used between two agings is in the generation that was the youngest then, and what was used since the last is
+# not known yet. So a page of a generation was last used at least as long before the last aging as the next younger one
+# was born before it. Of the time before we began nothing is known: nobody looked.
 my ($start_ms, $aged_ms) = (0, 0);
 sub ages {
     my %sum;
@@ -132,17 +132,17 @@ sub change {
     return syswrite($handle, "$value\n") ? $before : undef;
 }
 
-# Who looks is a process of its own: it can take the kernel seconds, where Xen has to write for the guest what it changes of
-# every page, and the lines need not wait where the guest has another processor. It looks when it gets a byte, and says
-# when it had; a first number says that it can. When we end, however that comes, it leaves the kernel's settings as they
-# were.
+# Who looks is a process of its own: it can take the kernel seconds, where Xen has to write for the guest what it changes
+# of every page, and the lines need not wait where the guest has another processor. It looks when it gets a byte, and
+# says when it had; a first number says that it can. When we end, however that comes, it leaves the kernel's settings as
+# they were.
 #
 # With the boost of watermarks, which keeps free memory in large pieces, kswapd takes all of the processor for seconds where
 # pages are kept in generations: a guest that grows would stand still for being looked at. So it is off meanwhile.
 sub looker {
     pipe(my $asked, my $ask) && pipe(my $seen, my $say) or return;
-    my $pid = fork;
-    return defined $pid && [ $ask, $seen, $pid ] if !defined $pid || $pid;
+    defined(my $pid = fork) or return;
+    return [ $ask, $seen, $pid ] if $pid;
     close($_) for \*STDIN, \*STDOUT, \*STDERR, $ask, $seen;
     open($uptime, '<', '/proc/uptime');    # its place in the file is ours alone
     my ($enabled, $boost) = ("$kernel/mm/lru_gen/enabled", "$sysctl/watermark_boost_factor");
@@ -193,7 +193,7 @@ sub leave {
     exit 0;
 }
 
-# Be the last to be killed, the first to run, and never swapped out; each only if we may. Who looks is to run like others.
+# Be the last to be killed, the first to run, and never swapped out; each only if we may. Who looks runs like others.
 if (open(my $score, '>', '/proc/self/oom_score_adj')) {
     syswrite($score, "-900\n");
     close($score);
