@@ -39,6 +39,7 @@ def chart(
             layout[f"xaxis{number}"] = {
                 "domain": [left, right], "anchor": f"y{number}", "showticklabels": last,
                 "title": {"text": phrase("time in the trial, s") if last else ""}, "gridcolor": style.RULE,
+                "unifiedhovertitle": {"text": f"{plain(style.shortened(guest, 16))}, %{{x}} s"},
             }  # fmt: skip
             layout[f"yaxis{number}"] = {
                 "domain": [bottom, top], "anchor": f"x{number}", "rangemode": "tozero", "gridcolor": style.RULE,

@@ -499,6 +499,7 @@ def test_a_timeline_to_hover_over_has_what_the_samples_have(run: Path) -> None:
     np.testing.assert_allclose(allocated["y"], rows["current_kib"] / 1024, atol=0.05)
     assert allocated["x"] == pytest.approx(rows["trial_s"].tolist())
     assert len(traces) == 3 * 3 * 3, "lines, guests, policies"
+    assert layout["xaxis"]["unifiedhovertitle"]["text"] == "g1, %{x} s", "whose it is, and when"
     assert {shape["name"] for shape in layout["shapes"]} <= {"ample", "scarce"}
     assert html.inline({"a": "</script>"}) == '{"a":"\\u003c/script>"}'
 
