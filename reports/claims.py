@@ -221,7 +221,7 @@ def _one_sided(ratios: FloatArray, around: float, sign: int, *, once: bool) -> f
 
 def _told(one: Comparison) -> str:
     about = words.about(one.estimate)
-    return f"{one.name} {about}" + ("" if one.decided else phrase(", which never decided"))
+    return phrase("{}: {}", one.name, about) + ("" if one.decided else phrase(", which never decided"))
 
 
 def _needed(wanted: Wanted, every: Sequence[Comparison]) -> str:

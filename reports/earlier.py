@@ -74,7 +74,7 @@ def told(every: Sequence[Figure], *, titled: bool = False) -> str:
         least, most = (f"{times:g}{words.TIMES}" for times in one.times)
         said = least if least == most else phrase("{} to {}", least, most)
         kinds[kind].append(
-            phrase("{} {}, reported {} ({}){}", where, words.about(one.ours.estimate), said, one.by, why)
+            phrase("{}: {}, reported {} ({}){}", where, words.about(one.ours.estimate), said, one.by, why)
         )
     parts = [phrase("{}: {}.", phrase(kind), words.semicolon().join(mine)) for kind, mine in kinds.items() if mine]
     return joined(parts)

@@ -173,5 +173,5 @@ def test_what_readme_says_in_words_of_xen_holds_of_what_was_measured() -> None:
     assert len(over) == 14, "and static"
     (claim,) = tides.facts["verdicts"]
     left_open = claim.partition("left open by")[2]
-    assert [label for label in over if f"ballast over {label} " in left_open] == ["price", "dynamic-baseline"]
+    assert [label for label in over if f"ballast over {label}: " in left_open] == ["price", "dynamic-baseline"]
     assert "refuted" not in claim

@@ -43,13 +43,13 @@ def page(*paths: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("changes", "times", "said"),
     [
-        ({}, [1.3, 1.3], "Reproduced: good over static 1.30x [1.30, 1.30] (n = 10), reported 1.3x (Somebody 2002)."),
+        ({}, [1.3, 1.3], "Reproduced: good over static: 1.30x [1.30, 1.30] (n = 10), reported 1.3x (Somebody 2002)."),
         ({}, [1.2, 1.4], "reported 1.2x to 1.4x (Somebody 2002)."),
-        ({}, [1.4, 1.6], "Not reproduced: good over static 1.30x [1.30, 1.30] (n = 10), reported 1.4x to 1.6x ("),
+        ({}, [1.4, 1.6], "Not reproduced: good over static: 1.30x [1.30, 1.30] (n = 10), reported 1.4x to 1.6x ("),
         ({}, [1.4, 1.6], "(Somebody 2002): less."),
         ({}, [1.1, 1.2], "(Somebody 2002): more."),
         ({"blocks": 5}, [1.4, 1.6], "(n = 5, an observation), reported 1.4x to 1.6x (Somebody 2002): a result takes"),
-        ({"gains": {"static": (1.0, 1.0)}}, [1.3, 1.3], "Open: good no pair of trials, reported 1.3x (Somebody 2002)"),
+        ({"gains": {"static": (1.0, 1.0)}}, [1.3, 1.3], "Open: good: no pair of trials, reported 1.3x (Somebody 2002)"),
     ],
 )  # fmt: skip
 def test_a_figure_is_reproduced_where_the_interval_reaches_it(
@@ -62,8 +62,8 @@ def test_a_figure_is_reproduced_where_the_interval_reaches_it(
 def test_what_the_baseline_shows_against_itself_is_no_deviation_from_a_figure(tmp_path: Path) -> None:
     again = [(1.1, 1.1)] * 10
     (text,) = page(run(tmp_path / "a", {"times": [1.4, 1.4]}, {"times": [1.5, 1.5]}, repeats=again))
-    assert text.startswith("Reproduced: good over static 1.30x [1.30, 1.30] (n = 10), reported 1.4x")
-    assert "Not reproduced: good over static 1.30x [1.30, 1.30] (n = 10), reported 1.5x" in text
+    assert text.startswith("Reproduced: good over static: 1.30x [1.30, 1.30] (n = 10), reported 1.4x")
+    assert "Not reproduced: good over static: 1.30x [1.30, 1.30] (n = 10), reported 1.5x" in text
 
 
 def test_the_figures_of_a_report_are_held_together_wherever_they_are_said(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_one_guest_is_held_against_another_of_the_same_trial(tmp_path: Path) -> 
     rows.to_csv(path / "trials.csv", index=False)
     (text,) = page(path)
     assert text.startswith(
-        "Reproduced: g1 beside g2 under static 0.97x [0.97, 0.97] (n = 10), reported 0.956x to 0.986x"
+        "Reproduced: g1 beside g2 under static: 0.97x [0.97, 0.97] (n = 10), reported 0.956x to 0.986x"
     )
 
 

@@ -145,7 +145,7 @@ def test_a_margin_is_kept_where_no_interval_reaches_below_it(tmp_path: Path) -> 
 def test_a_margin_is_broken_by_one_guest_that_lost_more(tmp_path: Path) -> None:
     said = judged(tmp_path / "run", 8, [])
     assert said.startswith("Not supported: ")
-    assert "is refuted by g2 (kernel-build) under two-state 0.80" in said
+    assert "is refuted by g2 (kernel-build) under two-state: 0.80" in said
     assert "shown by g1 (mono)" in said
 
 
