@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import reports
-from docs.examples import EXAMPLES, index, places
+from docs.examples import EXAMPLES, index, places, together
 from harness.records import read_run
 
 PLACES = places()
@@ -19,6 +19,12 @@ def test_a_kept_report_made_anew_has_the_same_numbers(place: Path) -> None:
     assert dict(run.damage) == {}
     assert run.manifest["git"]["dirty"] is False
     moved, count = reports.compare([place], place, 0.0)
+    assert (list(moved), count > 0) == ([], True)
+
+
+@pytest.mark.parametrize("place", together(), ids=lambda place: place.parent.name)
+def test_a_kept_report_over_several_runs_has_the_same_numbers_too(place: Path) -> None:
+    moved, count = reports.compare(together()[place], place, 0.0)
     assert (list(moved), count > 0) == ([], True)
 
 
