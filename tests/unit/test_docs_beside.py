@@ -136,8 +136,8 @@ def test_what_the_chapter_says_in_words_of_xen_holds_of_what_was_measured() -> N
         assert max(rows, key=lambda label, rows=rows: rows[label]["speedup"]) == "ballast"
     swings = found["e09-on-xen-swings"]
     assert max(swings[label]["high"] for label in ("two-state", "two-state repaired")) < 1
-    night = found["e09-on-xen-night"]
-    assert min(night[label]["speedup"] for label in ("two-state", "two-state repaired", "price")) > 1
+    for mix in (found["e09-on-xen-night"], found["e09-on-xen-tides"]):
+        assert min(mix[label]["low"] for label in ("two-state", "two-state repaired", "price")) > 1
     taxed = kept("e10-tax", beside.PROJECT / beside.MEASURED)
     assert taxed is not None
     assert all(row["speedup"] < 1.3 for row in taxed.rows if row["headline"]), "less than ESX is reported to gain"
@@ -161,7 +161,7 @@ def test_what_readme_says_in_words_of_xen_holds_of_what_was_measured() -> None:
     assert at_night[1] == words.within(ours["speedup"], ours["low"], ours["high"])
     assert [text.split(":")[0] for text in night.facts["verdicts"]] == ["Supported"], "over each of the fourteen others"
     out_of_phase = re.search(
-        r"demands rise out of phase, (\S+ \[\S+ \S+\]), first of fifteen in each block, and shown", page
+        r"demands rise out of phase, (\S+ \[\S+ \S+\]), and again more than each of the fourteen", page
     )
     tides = kept("e09-on-xen-tides", beside.PROJECT / beside.MEASURED)
     assert out_of_phase
@@ -169,9 +169,5 @@ def test_what_readme_says_in_words_of_xen_holds_of_what_was_measured() -> None:
     over = {str(row["label"]): row for row in tides.rows if row["kind"] == "all"}
     ours = over["ballast"]
     assert out_of_phase[1] == words.within(ours["speedup"], ours["low"], ours["high"])
-    assert max(over, key=lambda label: over[label]["speedup"]) == "ballast"
     assert len(over) == 14, "and static"
-    (claim,) = tides.facts["verdicts"]
-    left_open = claim.partition("left open by")[2]
-    assert [label for label in over if f"ballast over {label}: " in left_open] == ["price", "dynamic-baseline"]
-    assert "refuted" not in claim
+    assert [text.split(":")[0] for text in tides.facts["verdicts"]] == ["Supported"], "over each of the fourteen others"
