@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.records import stored, write_whole
-from reports import agreement, check, content, crate, fonts, html, language, style, tables, typeset
+from reports import agreement, check, claimed, content, crate, fonts, html, language, style, tables, typeset
 from reports.document import Document, Picture, Table, write_figures
 from reports.findings import Findings, together
 from reports.language import LanguageError
@@ -91,6 +91,8 @@ def tables_of(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) 
         "guest-counters": [one.guest_counters for one in found],
         "failures": [one.failures.drop(columns="place") for one in found],
     }
+    if judged := [frame for one in found if len(frame := claimed.frame(one))]:
+        frames["claims"] = judged
     if any(len(one.shadows) for one in found):
         frames["shadows"] = [one.shadows for one in found]
     if any(len(one.noise) for one in found):

@@ -21,14 +21,11 @@ def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
     if study.simulated and (why := study.experiment("only_measured")):
         yield phrase("{}: this is simulated, and {}.", phrase(Claim.OPEN), given(str(why)).rstrip("."))
         return
-    limit, entries = study.experiment("loses_at_most"), study.experiment("judged_by") or ()
-    if not (limit or entries):  # else its figures answer questions of their own
+    said = study.experiment("judged_by") or study.experiment("loses_at_most")
+    if not said:  # else its figures answer questions of their own
         yield from (special.verdict for special in specials)
-    if study.baseline is not None:
-        yield from (claims.verdict(found, claims.wanted(study, said)) for said in entries)
-        if limit:
-            yield claims.verdict(found, claims.loses_at_most(study, limit))
-    if not (specials or limit or entries):
+    yield from (claims.verdict(found, wanted) for wanted in claims.asked(study))
+    if not (specials or said):
         yield phrase(
             "{}: the experiment does not say by which rows its claim is judged. {}", phrase(Claim.OPEN), _counted(found)
         ).rstrip()

@@ -54,6 +54,11 @@ class Wanted:
     least: float = 1.0
     most: float = math.inf
 
+    @property
+    def one_is_enough(self) -> bool:
+        """Whether the claim holds where one of its policies, or levels, shows it."""
+        return self.any_of or self.anywhere
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
@@ -71,7 +76,17 @@ class Comparison:
     over_p: float
     """Of the test that it is no more than the most that is claimed."""
     within: bool
+    band: float
+    """How many times the baseline lay from itself; NaN where it ran once."""
     decided: bool
+
+
+def asked(study: Study) -> Iterator[Wanted]:
+    """Yield all that the experiment says its claim is judged by; nothing where these rows cannot tell."""
+    if study.baseline is not None and not (study.simulated and study.experiment("only_measured")):
+        yield from (wanted(study, said) for said in study.experiment("judged_by") or ())
+        if limit := study.experiment("loses_at_most"):
+            yield loses_at_most(study, limit)
 
 
 def wanted(study: Study, said: Mapping[str, Any]) -> Wanted:
@@ -123,13 +138,13 @@ def verdict(found: Findings, wanted: Wanted) -> str:
     every = list(comparisons(found, wanted))
     if not every:
         return phrase("{}: {}; no trial tells.", phrase(judged(None)), wanted.text)
-    one_is_enough = wanted.any_of or wanted.anywhere
-    said = judgements(every, any_of=one_is_enough)
-    holds = fate([(one.case, says) for one, says in zip(every, said, strict=True)], any_of=one_is_enough)
+    said = judgements(every, any_of=wanted.one_is_enough)
+    holds = fate([(one.case, says) for one, says in zip(every, said, strict=True)], any_of=wanted.one_is_enough)
     parts = []
     for kind in (Says.REFUTED, Says.SHOWN, Says.OPEN):
-        if mine := [_told(one) for one, says in zip(every, said, strict=True) if says is kind]:
-            parts.append(phrase(kind.value, words.some(mine)))
+        if mine := [one for one, says in zip(every, said, strict=True) if says is kind]:
+            hardest = sorted(mine, key=lambda one: (math.isnan(one.estimate.median), one.estimate.median))
+            parts.append(phrase(kind.value, words.some([_told(one) for one in hardest])))
     text = phrase("{}: {} is {}.", phrase(judged(holds)), wanted.text, words.semicolon().join(parts))
     if holds is None:
         text = joined([text, _needed(wanted, every)])
@@ -207,7 +222,7 @@ def compared(name: str, label: str, ratios: FloatArray, band: float, wanted: Wan
     within = statistics.side(estimate.low, estimate.high, around=least) > 0 and estimate.high <= wanted.most / wide
     return Comparison(
         name=name, label=label, estimate=estimate, above_p=above, below_p=below, over_p=over, within=within,
-        decided=True,
+        band=band, decided=True,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from reports import (
     agreement,
     answers,
+    claimed,
     doubts,
     earlier,
     figures,
@@ -87,6 +88,9 @@ def section(
     if alone:
         yield Paragraph(text=subtitle, quiet=True)
     yield from _first_page(found, specials, reported)
+    if judged := claimed.table(found):
+        yield Heading(text=phrase("What the claim is judged by"))
+        yield judged
     for one in specials:
         yield from one.blocks
     yield from _comparison(found)

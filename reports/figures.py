@@ -58,8 +58,9 @@ def ratio_axis(axes: Axes, which: str, values: Sequence[float]) -> tuple[float, 
 
 
 def overall(study: Study) -> Picture:
-    """Return the figure of page one: a label's speed-up over all guests, and every guest's own."""
-    table, guests = summary.overall(study), summary.speedups(study)
+    """Return the figure of page one: a label's speed-up over all guests, best first, and every guest's own."""
+    guests = summary.speedups(study)
+    table = summary.overall(study).sort_values("speedup", ascending=False, kind="stable")
     marks = style.markers(study.guests)
     tints = style.colours(study.labels)
     heads = guests[guests["headline"]]
@@ -117,7 +118,7 @@ def overall(study: Study) -> Picture:
     stopped = phrase(" An arrow at the edge: beyond it, as work that stopped altogether.")
     stopped = stopped if (heads["speedup"] < 1 / FARTHEST).any() else ""
     caption = phrase(
-        "Speed-up over {} under each policy, logarithmic. Large: the geometric mean over the guests, "
+        "Speed-up over {} under each policy, best first, logarithmic. Large: the geometric mean over the guests, "
         "median over the blocks, with its exact 95 % interval. Small: the median of every guest. "
         "Left of the line, in the shade, a guest does worse than under {}.{}{}{}",
         study.baseline,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 import reports
 from harness.experiment.document import ConfigError
 from harness.experiment.files import load_experiment
-from reports import answers, claims, families, figures, statistics, summary, words
+from reports import answers, claimed, claims, families, figures, statistics, summary, words
 from reports.claims import Says
 from reports.findings import Findings, together
 from reports.special.verdict import Claim, Special
@@ -126,6 +127,40 @@ def test_a_claim_is_judged_by_what_the_experiment_says_and_else_not_at_all(tmp_p
     assert [said.partition(":")[0] for said in answers.verdicts(asked, [])] == [
         "Supported", "Not supported", "Not supported"
     ]  # fmt: skip
+
+
+def test_a_report_has_every_comparison_that_a_claim_is_judged_by_where_its_verdict_names_a_few(tmp_path: Path) -> None:
+    setting = dict(synthetic.manifest()["experiment"])  # type: ignore[call-overload]
+    over = ["static", "good", "mixed", "bad"]
+    entries = [{"policies": ["better"], "over": over}, {"policies": ["good"], "at_least": 1.2, "at_most": 1.4}]
+    limit = {"percent": 3, "guests": []}
+    found = findings(tmp_path / "run", experiment=setting | {"judged_by": entries, "loses_at_most": limit})
+    rows = claimed.frame(found)
+    ours, between, losing = (mine for _, mine in rows.groupby("claim", sort=False))
+    assert ours["comparison"].tolist() == [f"better over {label}" for label in over]
+    assert set(ours["says"]) == {"shown"}
+    assert between[["at_least", "at_most", "says"]].to_numpy().tolist() == [[1.2, 1.4, "shown"]]
+    assert set(losing["at_least"]) == {0.97}
+    assert losing["at_most"].isna().all()
+    assert set(losing["says"]) == {"shown", "refuted"}
+    shown = claimed.table(found)
+    assert shown is not None
+    assert len(shown.rows) == len(rows)
+    assert {row[-2] for row in shown.rows} == {
+        f"> 1.00{words.TIMES}",
+        f"1.20{words.TIMES} to 1.40{words.TIMES}",
+        f"≥ 0.97{words.TIMES}",
+    }
+    assert all(len(row) == len(shown.head) == len(shown.aligns) for row in shown.rows)
+    few = findings(tmp_path / "few", experiment=setting | {"judged_by": entries[1:]})
+    assert (len(claimed.frame(few)), claimed.table(few)) == (1, None), "the verdict has it already"
+
+
+def test_a_verdict_names_the_hardest_comparison_first(found: Findings) -> None:
+    said = judged(found, policies=["better"], over=["static", "good", "mixed", "bad"])
+    ratios = [float(text) for text in re.findall(rf": (\d\.\d+){words.TIMES}", said)]
+    assert ratios == sorted(ratios)
+    assert len(ratios) == 4
 
 
 def test_a_figure_judges_a_claim_only_where_nothing_else_is_said_to(tmp_path: Path) -> None:

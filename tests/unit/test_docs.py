@@ -206,7 +206,8 @@ def test_every_column_of_every_table_of_a_report_is_defined(tmp_path: Path) -> N
             tmp_path / name, run=name, backend=backend, blocks=1, levels={1: 1.0, 2: 1.0}, shadows=["equal"],
             gains={"static": (1, 1), "two-state": (2, 1), "unconstrained": (4, 4), "oracle": (3, 3)},
             repeats=[(1.01, 1.0)] if backend == "xen" else (), stalls=dict.fromkeys(("static", "oracle"), 3.0),
-            experiment=setting | {"sweep": sweep, "policies": policies, "figures": sorted(KINDS)},
+            experiment=setting
+            | {"sweep": sweep, "policies": policies, "figures": sorted(KINDS), "judged_by": [{"guests": ["g1"]}]},
         ).path
         for name, backend in (("a", "xen"), ("b", "simulator"))
     ]  # fmt: skip
@@ -216,5 +217,13 @@ def test_every_column_of_every_table_of_a_report_is_defined(tmp_path: Path) -> N
     said = set(re.findall(r"`([\w-]+)`", "".join(tables)))
     said |= {f"{end}_{where}" for end in ("low", "high", "n") for where in ("measured", "simulated")}
     written = {(name, column) for name, parts in frames.items() for frame in parts for column in frame.columns}
-    assert {name for name, _ in written} >= {"overall", "shadows", "repeatability", "agreement", "ranking", "pareto"}
+    assert {name for name, _ in written} >= {
+        "overall",
+        "claims",
+        "shadows",
+        "repeatability",
+        "agreement",
+        "ranking",
+        "pareto",
+    }
     assert sorted((name, column) for name, column in written if column not in said) == []
