@@ -110,7 +110,8 @@ def _quotable(found: Findings, names: Sequence[str]) -> None:
     for run in study.runs:
         name, facts = run.manifest["run"], run.manifest.get("xen") or {}
         if run.changed_files:
-            said = words.listed([f"{file} is {what}" for file, what in sorted(run.changed_files.items())])
+            (file, what), *more = sorted(run.changed_files.items())
+            said = f"{file} is {what}" + (f", and {len(more)} more" if more else "")
             raise ReportError(f"run {name} is not whole: {said}; end it, or take one that is")
         if study.backend != "simulator" and not (facts.get("lab") and facts.get("lab_clock") == "instructions"):
             raise ReportError(f"run {name} was not measured in the lab's own time, which the pages' figures are of")
