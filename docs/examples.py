@@ -30,8 +30,9 @@ INDEX = """\
 
 Measured in the lab, in its own time, as they were sealed, with the reports that `ballast report` makes of them (but for
 `report.html`, 5 MB each). What the columns mean: [results.md](../../docs/results.md). How to have the same numbers
-again: [reproducing.md](../../docs/reproducing.md). `python docs/examples.py RUN…` writes this folder; a test makes
-every report anew and compares its numbers.
+again: [reproducing.md](../../docs/reproducing.md). `together` is the report over all runs of an experiment, which
+are one result. `python docs/examples.py RUN…` writes this folder; a test makes every report anew and compares its
+numbers.
 
 | run | trials | of them failed | commit | report |
 |---|--:|--:|---|---|
