@@ -38,11 +38,12 @@ def frame(found: Findings) -> pd.DataFrame:
 
 
 def table(found: Findings) -> Table | None:
-    """Return the same for people, the hardest comparison of each verdict first; None where a verdict has them all."""
+    """Return the same for people, claim by claim, the hardest first; None where the verdicts have them all."""
     rows = frame(found)
     if len(rows) <= words.MENTIONED:
         return None
-    ranked = rows.sort_values(["claim", "says", "speedup"], kind="stable")
+    place = rows.groupby("claim", sort=False).ngroup()
+    ranked = rows.assign(place=place).sort_values(["place", "says", "speedup"], kind="stable")
     cells = [
         [
             row["comparison"], words.middle(row["speedup"], row["low"], row["high"]),
