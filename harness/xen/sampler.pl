@@ -135,7 +135,7 @@ sub change {
 # Who looks is a process of its own: it can take the kernel seconds, where Xen has to write for the guest what it changes
 # of every page, and the lines need not wait where the guest has another processor. It looks when it gets a byte, and
 # says when it had; a first number says that it can. When we end, however that comes, it leaves the kernel's settings as
-# they were.
+# they were. One at a time, by a lock: the one of a sampler that was replaced may still look, and sets them back after it.
 #
 # With the boost of watermarks, which keeps free memory in large pieces, kswapd takes all of the processor for seconds where
 # pages are kept in generations: a guest that grows would stand still for being looked at. So it is off meanwhile.
@@ -146,7 +146,9 @@ sub looker {
     close($_) for \*STDIN, \*STDOUT, \*STDERR, $ask, $seen;
     open($uptime, '<', '/proc/uptime');    # its place in the file is ours alone
     my ($enabled, $boost) = ("$kernel/mm/lru_gen/enabled", "$sysctl/watermark_boost_factor");
-    open(my $lru_gen, '+<', "$kernel/debug/lru_gen") && defined(my $enabled_before = change($enabled, 'y')) or exit 1;
+    open(my $lru_gen, '+<', "$kernel/debug/lru_gen") or exit 1;
+    until (flock($lru_gen, 2 | 4)) { exit 0 if readable($asked, 0.2) }    # LOCK_EX | LOCK_NB; nobody asks before: our end
+    defined(my $enabled_before = change($enabled, 'y')) or exit 1;
     my $boost_before = change($boost, 0);
     syswrite($say, pack('Q', now_ms()));
     while (sysread($asked, my $byte, 1)) {
@@ -187,6 +189,17 @@ sub sample {
 my $looking = 0.05;
 my ($looker, $lru_gen, $asked_ms);
 my $rest_ms = $aging_ms;
+
+# Whether who looks has said, within so long, that it can; when it is gone without a word, there is none.
+sub begun {
+    return 1 if $lru_gen;
+    return 0 unless readable($looker->[1], $_[0]);
+    $start_ms = $aged_ms = now_ms();
+    return 1 if sysread($looker->[1], my $can, 8) && open($lru_gen, '<', "$kernel/debug/lru_gen");
+    $looker = undef;
+    return 0;
+}
+
 sub leave {
     my (undef, undef, $pid) = $looker ? splice(@$looker) : ();    # closed, which it takes for our end
     waitpid($pid, 0) if $pid;
@@ -198,17 +211,15 @@ if (open(my $score, '>', '/proc/self/oom_score_adj')) {
     syswrite($score, "-900\n");
     close($score);
 }
-if ($aging_ms && ($looker = looker())) {
-    sysread($looker->[1], my $can, 8) && open($lru_gen, '<', "$kernel/debug/lru_gen") or undef $looker;
-}
+$looker = looker() if $aging_ms;
+begun($period_ms / 1000) if $looker;
 eval { setpriority(0, 0, -10) };
 sample();            # first, so that what it takes is in memory and is locked
 my $lock = 1 | 2 | 4;    # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: what is in use, not all that is mapped
 syscall($number->{mlockall}, $lock) if $number->{mlockall};
 
-$start_ms = $aged_ms = now_ms();
 my $seq = 0;
-my ($anchor_ms, $anchor_seq) = ($start_ms, 0);    # of the lines' times, which are whole periods apart
+my ($anchor_ms, $anchor_seq) = (now_ms(), 0);    # of the lines' times, which are whole periods apart
 my $heard = '';
 while (1) {
     my @said = sample();
@@ -220,7 +231,7 @@ while (1) {
         }
         else { ($looker, $asked_ms) = () }    # it was killed; what it saw grows old
     }
-    if ($looker) {
+    if ($looker && begun(0)) {
         if (!defined $asked_ms && now_ms() + $period_ms / 2 >= $aged_ms + $rest_ms) {    # on the nearest line
             $asked_ms = now_ms();
             syswrite($looker->[0], '.');

@@ -184,6 +184,40 @@ def test_a_killed_sampler_leaves_the_kernel_as_it_was(kernel: Path) -> None:
 
 
 @perl
+def test_a_sampler_that_follows_another_looks_when_the_kernel_is_as_it_was(kernel: Path) -> None:
+    """The looker of the first is in the kernel for seconds, and sets back at its end what the second would have set."""
+    with sampler(kernel, "0.2") as first:
+        lines(first, 1)
+        old = looker(first)
+        os.kill(old, signal.SIGSTOP)
+        first.kill()
+    with sampler(kernel, "0.2") as second:
+        assert not any(parse_sample(line).page_ages for line in lines(second, 5)), "but lines come"
+        os.kill(old, signal.SIGCONT)
+        assert parse_sample(lines(second, 10)[-1]).page_ages
+        assert (kernel / "watermark_boost_factor").read_text().splitlines()[0] == "0"
+        assert second.stdin
+        second.stdin.close()
+        assert second.wait(5) == 0
+    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
+    assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
+
+
+@perl
+def test_a_sampler_that_waits_for_another_ends_when_it_is_told_to(kernel: Path) -> None:
+    with sampler(kernel, "0.2") as first:
+        lines(first, 1)
+        os.kill(looker(first), signal.SIGSTOP)
+        with sampler(kernel, "0.2") as second:
+            assert not any(parse_sample(line).page_ages for line in lines(second, 2))
+            assert second.stdin
+            second.stdin.close()
+            assert second.wait(5) == 0
+        os.kill(looker(first), signal.SIGCONT)
+    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
+
+
+@perl
 def test_without_being_asked_or_without_such_a_kernel_the_sampler_tells_no_ages(kernel: Path) -> None:
     assert parse_sample(sampled(kernel, 1, "0")[0]).page_ages is None
     assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
