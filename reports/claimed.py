@@ -46,8 +46,9 @@ def table(found: Findings) -> Table | None:
     ranked = rows.assign(place=place).sort_values(["place", "says", "speedup"], kind="stable")
     cells = [
         [
-            row["comparison"], words.middle(row["speedup"], row["low"], row["high"]),
-            words.interval(row["low"], row["high"]), str(row["n"]), words.deviation(row["band"] - 1), _limits(row),
+            row["comparison"], words.middle(row["speedup"], row["low"], row["high"], _limits(row)),
+            words.interval(row["low"], row["high"], _limits(row)), str(row["n"]), words.deviation(row["band"] - 1),
+            _claimed(row),
             phrase({"shown": "shown", "refuted": "refuted", "open": "left open"}[row["says"]]),
         ]
         for row in records(ranked)
@@ -65,7 +66,11 @@ def table(found: Findings) -> Table | None:
     )  # fmt: skip
 
 
-def _limits(row: Mapping[str, Any]) -> str:
+def _limits(row: Mapping[str, Any]) -> list[float]:
+    return [limit for limit in (row["at_least"], row["at_most"]) if limit != 1 and not math.isnan(limit)]
+
+
+def _claimed(row: Mapping[str, Any]) -> str:
     """What is claimed of a ratio, in signs."""
     if not math.isnan(row["at_most"]):
         return phrase("{} to {}", words.times(row["at_least"]), words.times(row["at_most"]))

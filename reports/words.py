@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from reports.language import ENGLISH, current, phrase
 from reports.statistics import ALPHA, ENOUGH, Estimate, side
 
@@ -81,34 +83,41 @@ def times(value: float) -> str:
     return f"{value:.{0 if value >= 100 else 3 if near or 0 < value < 0.1 else 2}f}{TIMES}"
 
 
-def interval(low: float, high: float) -> str:
-    """Return an interval for people; a dash where the data allow none."""
+def interval(low: float, high: float, limits: Sequence[float] = ()) -> str:
+    """Return an interval for people; a dash where the data allow none. Limits: what it is held against, besides 1."""
     if math.isnan(low) or math.isnan(high):
         return DASH
-    digits = _digits(low, high)
+    digits = _digits(low, high, limits)
     return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _digits(low: float, high: float) -> int:
-    """As many as an interval needs: one that leaves out 1 must not seem to touch it once rounded."""
+def _digits(low: float, high: float, limits: Sequence[float] = ()) -> int:
+    """As many as an interval needs: one that leaves out 1 must not seem to touch it once rounded.
+
+    Nor may an end seem to have reached a limit that it has not, or not to have left one that it has.
+    """
     digits = 0 if high >= 100 else 3 if 0 < high < 0.1 else 2
-    while digits < 4 and (round(low, digits) <= 1 < low or high < 1 <= round(high, digits)):
+    while digits < 4 and (
+        round(low, digits) <= 1 < low
+        or high < 1 <= round(high, digits)
+        or any(np.sign(round(end, digits) - limit) != np.sign(end - limit) for end in (low, high) for limit in limits)
+    ):
         digits += 1
     return digits
 
 
-def middle(value: float, low: float, high: float) -> str:
+def middle(value: float, low: float, high: float, limits: Sequence[float] = ()) -> str:
     """Return a speed-up with as many digits as its interval has: it must not seem to lie outside."""
     known = math.isfinite(value) and not math.isnan(low) and not math.isnan(high)
-    return f"{value:.{_digits(low, high)}f}{TIMES}" if known else times(value)
+    return f"{value:.{_digits(low, high, limits)}f}{TIMES}" if known else times(value)
 
 
-def within(value: float, low: float, high: float) -> str:
+def within(value: float, low: float, high: float, limits: Sequence[float] = ()) -> str:
     """Return a speed-up and its interval."""
-    return f"{middle(value, low, high)} {interval(low, high)}"
+    return f"{middle(value, low, high, limits)} {interval(low, high, limits)}"
 
 
-def estimate(row: Mapping[str, Any]) -> str:
+def estimate(row: Mapping[str, Any], limits: Sequence[float] = ()) -> str:
     """Return a speed-up with its interval and n; says so when it is only an observation."""
     if row["n"] == 0:
         return phrase("no pair of trials")
@@ -117,13 +126,13 @@ def estimate(row: Mapping[str, Any]) -> str:
         n += phrase(", all the same, which is one observation") if count == 1 else phrase(", of which {} differ", count)
     elif row["n"] < ENOUGH:
         n += phrase(", an observation")
-    return phrase("{} ({})", within(row["speedup"], row["low"], row["high"]).removesuffix(f" {DASH}"), n)
+    return phrase("{} ({})", within(row["speedup"], row["low"], row["high"], limits).removesuffix(f" {DASH}"), n)
 
 
-def about(found: Estimate) -> str:
+def about(found: Estimate, limits: Sequence[float] = ()) -> str:
     """Return an estimate of a speed-up with its interval and n."""
     row = {"speedup": found.median, "low": found.low, "high": found.high, "n": found.n}
-    return estimate(row | {"observations": found.observations})
+    return estimate(row | {"observations": found.observations}, limits)
 
 
 def number(value: float) -> str:

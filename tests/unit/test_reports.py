@@ -517,6 +517,14 @@ def test_an_interval_that_leaves_out_one_never_looks_as_if_it_touched_it() -> No
     assert words.interval(0.9, 1.1) == "[0.90, 1.10]"
 
 
+def test_an_interval_does_not_seem_to_reach_what_it_is_held_against() -> None:
+    sign = words.TIMES
+    assert words.within(0.9684, 0.9675, 0.9714) == f"0.97{sign} [0.97, 0.97]"
+    assert words.within(0.9684, 0.9675, 0.9714, [0.97]) == f"0.968{sign} [0.968, 0.971]"
+    assert words.within(0.99, 0.97, 1.01, [0.97]) == f"0.99{sign} [0.97, 1.01]", "it does reach it"
+    assert words.within(1.3, 1.2, 1.4004, [1.2, 1.4]) == f"1.3000{sign} [1.2000, 1.4004]"
+
+
 def test_changed_raw_rows_are_said_in_the_report(tmp_path: Path) -> None:
     path = synthetic.write_run(tmp_path / "run", blocks=1).path
     text = (path / "samples.csv").read_text()
