@@ -93,6 +93,17 @@ def lines(process: subprocess.Popen[bytes], count: int) -> list[bytes]:
     return [process.stdout.readline() for _ in range(count)]
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin
+    process.stdin.close()
+    assert process.wait(5) == 0
+
+
+def as_it_was(kernel: Path) -> bool:
+    settings = kernel / "mm/lru_gen/enabled", kernel / "watermark_boost_factor"
+    return [path.read_text() for path in settings] == ["0x0000\n", "15000\n"]
+
+
 def sampled(kernel: Path, count: int, aging_s: str) -> list[bytes]:
     with sampler(kernel, aging_s) as process:
         said = lines(process, count)
@@ -100,9 +111,7 @@ def sampled(kernel: Path, count: int, aging_s: str) -> list[bytes]:
         assert boosted == ("15000" if parse_sample(said[0]).page_ages is None else "0"), (
             "kswapd would take all the time"
         )
-        assert process.stdin
-        process.stdin.close()
-        assert process.wait(5) == 0
+        end(process)
         return said
 
 
@@ -136,8 +145,7 @@ def test_the_sampler_turns_the_generations_on_ages_every_group_and_leaves_all_as
     sampled(kernel, 4, "0.2")
     told = (kernel / "debug/lru_gen").read_text().removeprefix(RECORDED).splitlines()
     assert told[:2] == ["+ 1 0 4 1 1", "+ 7 0 6 1 1"]
-    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
-    assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
+    assert as_it_was(kernel)
 
 
 @perl
@@ -179,8 +187,7 @@ def test_a_killed_sampler_leaves_the_kernel_as_it_was(kernel: Path) -> None:
     deadline_s = time.monotonic() + 10
     while Path(f"/proc/{before}").exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
-    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
-    assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
+    assert as_it_was(kernel)
 
 
 @perl
@@ -194,13 +201,10 @@ def test_a_sampler_that_follows_another_looks_when_the_kernel_is_as_it_was(kerne
     with sampler(kernel, "0.2") as second:
         assert not any(parse_sample(line).page_ages for line in lines(second, 5)), "but lines come"
         os.kill(old, signal.SIGCONT)
-        assert parse_sample(lines(second, 10)[-1]).page_ages
+        assert any(parse_sample(lines(second, 1)[0]).page_ages for _ in range(100))
         assert (kernel / "watermark_boost_factor").read_text().splitlines()[0] == "0"
-        assert second.stdin
-        second.stdin.close()
-        assert second.wait(5) == 0
-    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
-    assert (kernel / "watermark_boost_factor").read_text() == "15000\n"
+        end(second)
+    assert as_it_was(kernel)
 
 
 @perl
@@ -210,11 +214,10 @@ def test_a_sampler_that_waits_for_another_ends_when_it_is_told_to(kernel: Path) 
         os.kill(looker(first), signal.SIGSTOP)
         with sampler(kernel, "0.2") as second:
             assert not any(parse_sample(line).page_ages for line in lines(second, 2))
-            assert second.stdin
-            second.stdin.close()
-            assert second.wait(5) == 0
+            end(second)
         os.kill(looker(first), signal.SIGCONT)
-    assert (kernel / "mm/lru_gen/enabled").read_text() == "0x0000\n"
+        end(first)
+    assert as_it_was(kernel)
 
 
 @perl
