@@ -46,12 +46,12 @@ def table(found: Findings) -> Table | None:
     ranked = rows.assign(place=place).sort_values(["place", "says", "speedup"], kind="stable")
     cells = [
         [
-            row["comparison"], words.middle(row["speedup"], row["low"], row["high"], _limits(row)),
-            words.interval(row["low"], row["high"], _limits(row)), str(row["n"]), words.deviation(row["band"] - 1),
+            row["comparison"], words.middle(row["speedup"], row["low"], row["high"], limits),
+            words.interval(row["low"], row["high"], limits), str(row["n"]), words.deviation(row["band"] - 1),
             _claimed(row),
             phrase({"shown": "shown", "refuted": "refuted", "open": "left open"}[row["says"]]),
         ]
-        for row in records(ranked)
+        for row in records(ranked) for limits in [(row["at_least"], row["at_most"])]
     ]  # fmt: skip
     caption = phrase(
         "Every comparison that the claim is judged by: median over blocks, exact 95 % interval, blocks, and by how "
@@ -64,10 +64,6 @@ def table(found: Findings) -> Table | None:
         name=f"claims{figures.suffix(found.study)}", caption=caption, rows=cells[:MOST_ROWS], aligns="lrrrrrl",
         head=phrases("comparison", "times as much", "95 % interval", "n", "noise", "claimed", "says"),
     )  # fmt: skip
-
-
-def _limits(row: Mapping[str, Any]) -> list[float]:
-    return [limit for limit in (row["at_least"], row["at_most"]) if limit != 1 and not math.isnan(limit)]
 
 
 def _claimed(row: Mapping[str, Any]) -> str:

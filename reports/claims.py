@@ -59,11 +59,6 @@ class Wanted:
         """Whether the claim holds where one of its policies, or levels, shows it."""
         return self.any_of or self.anywhere
 
-    @property
-    def limits(self) -> Sequence[float]:
-        """What is claimed of a ratio, besides that it is more than 1."""
-        return [limit for limit in (self.least, self.most) if limit != 1 and math.isfinite(limit)]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
@@ -149,7 +144,7 @@ def verdict(found: Findings, wanted: Wanted) -> str:
     for kind in (Says.REFUTED, Says.SHOWN, Says.OPEN):
         if mine := [one for one, says in zip(every, said, strict=True) if says is kind]:
             hardest = sorted(mine, key=lambda one: (math.isnan(one.estimate.median), one.estimate.median))
-            parts.append(phrase(kind.value, words.some([_told(one, wanted.limits) for one in hardest])))
+            parts.append(phrase(kind.value, words.some([_told(one, (wanted.least, wanted.most)) for one in hardest])))
     text = phrase("{}: {} is {}.", phrase(judged(holds)), wanted.text, words.semicolon().join(parts))
     if holds is None:
         text = joined([text, _needed(wanted, every)])

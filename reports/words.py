@@ -96,11 +96,12 @@ def _digits(low: float, high: float, limits: Sequence[float] = ()) -> int:
 
     Nor may an end seem to have reached a limit that it has not, or not to have left one that it has.
     """
+    held = [limit for limit in limits if limit != 1 and math.isfinite(limit)]
     digits = 0 if high >= 100 else 3 if 0 < high < 0.1 else 2
     while digits < 4 and (
         round(low, digits) <= 1 < low
         or high < 1 <= round(high, digits)
-        or any(np.sign(round(end, digits) - limit) != np.sign(end - limit) for end in (low, high) for limit in limits)
+        or any(np.sign(round(end, digits) - limit) != np.sign(end - limit) for end in (low, high) for limit in held)
     ):
         digits += 1
     return digits
