@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.commands import command_line
 from harness import policies
 from harness.experiment.files import load_experiment
 from harness.governor import Governor, Limits
@@ -131,4 +132,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     main()

@@ -24,6 +24,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from docs.commands import command_line
 from docs.marks import Kept, kept
 from docs.phrases import PHRASES, Phrases
 from docs.reached import AS_GOOD, IN_PARTS, LEAST, OURS, STATIC, best_other, read_mixes
@@ -184,4 +185,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     main()

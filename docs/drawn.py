@@ -9,11 +9,16 @@ fast are drawn; the pool is a part of what they would like together, and each be
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs.commands import command_line
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "held-out"
 SEED, MIXES = 20261128, 6
@@ -105,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     main()

@@ -1,4 +1,6 @@
-"""Runs of the lab that are kept whole in reports/examples/, each with its report: `python docs/examples.py RUN…`.
+"""Runs of the lab that are kept whole in reports/examples/, each with its report.
+
+    .venv/bin/python docs/examples.py RUN…
 
 A run is copied as it was sealed, but for the parts of its trials, which its tables have together, and reported on
 there; several of one experiment are reported on together besides, as they are one result. What is left out of a report
@@ -18,6 +20,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import reports
+from docs.commands import command_line
 from harness.records import MANIFEST, Run, read_run
 
 EXAMPLES = Path(__file__).parents[1] / "reports" / "examples"
@@ -105,4 +108,6 @@ def _row(runs: Sequence[Path], place: Path, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    keep([Path(word) for word in sys.argv[1:]])
+    parser = command_line(__doc__)
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path)
+    keep(parser.parse_args().runs)

@@ -1,7 +1,8 @@
-"""The figures of docs/theory.md: `python -m docs.figures` draws them again, byte for byte."""
+"""The figures of docs/theory.md: `.venv/bin/python docs/figures.py` draws them again, byte for byte."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs.commands import command_line
 from docs.worlds import run
 from harness.policies import make
 from harness.policies.waterfill import waterfill
@@ -132,4 +136,5 @@ def draw(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     draw()

@@ -14,7 +14,6 @@ Nothing is computed here but how long a trial takes. What markers may say stands
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -27,6 +26,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs import shown
+from docs.commands import command_line
 from docs.marks import MarkError
 from harness.records import RecordsError, Run, write_whole
 from reports import agreement, answers, noise, style, words
@@ -224,7 +224,7 @@ def pages(project: Path = PROJECT) -> Sequence[Path]:
 
 def main(command: Sequence[str] | None = None, project: Path = PROJECT) -> int:
     """Do what the command line asks for; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path)
     parser.add_argument("--check", action="store_true", help="change nothing; end with 1 where a page is out of date")
     asked_for = parser.parse_args(command)

@@ -13,7 +13,6 @@ all blocks.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs import reached
+from docs.commands import command_line
 from harness.records import RecordsError, write_whole
 from harness.simulator.machine import load_machine
 from harness.statistics import BOUNDS
@@ -161,7 +161,7 @@ def condition(study: Study) -> str:
 
 def main() -> int:
     """Keep, and write the pages; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--copies", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()

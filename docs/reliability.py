@@ -1,12 +1,19 @@
 """The measured tables of docs/reliability.md, from what tests have written into docs/measured/.
 
-.venv/bin/python docs/reliability.py
+    .venv/bin/python docs/reliability.py    # write the page anew
+
+A test that measures is named on the page, beside its table.
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs.commands import command_line
 
 DOCS = Path(__file__).parent
 TABLES = {
@@ -38,5 +45,6 @@ def known() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    command_line(__doc__).parse_args()
     page = DOCS / "reliability.md"
     page.write_text(rewritten(page.read_text(), known()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import takewhile
@@ -29,6 +31,7 @@ from tests.unit import synthetic_run as synthetic
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+SCRIPTS = [path for path in sorted(DOCS.glob("*.py")) if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
 
 
 def page(name: str) -> str:
@@ -40,6 +43,15 @@ def test_every_statement_of_the_theory_has_a_test_and_every_test_a_statement() -
     tested = {int(number) for source in sources for number in re.findall(r"def test_t(\d+)_", source)}
     stated = {int(number) for number in re.findall(r"\*\*T(\d+)\.?\*\*", page("theory.md"))}
     assert stated == tested == set(range(1, max(stated) + 1))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_that_is_asked_for_help_or_for_what_it_has_not_changes_nothing(path: Path) -> None:
+    for option, status in (("--help", 0), ("--nonsense", 2)):
+        done = subprocess.run([sys.executable, path, option], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert f"usage: {path.name}" in done.stdout + done.stderr
+        assert f"docs/{path.name}" in done.stdout or status
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -62,7 +74,7 @@ def test_every_figure_is_drawn_by_the_code_byte_for_byte(path: Path, tmp_path: P
         figures.draw(tmp_path)
         for name in figures.FIGURES:
             drawn, kept = ((folder / f"{name}.svg").read_bytes() for folder in (tmp_path, figures.FOLDER))
-            assert drawn == kept, f"{name}.svg is not what the code draws; draw it again with: python -m docs.figures"
+            assert drawn == kept, f"{name}.svg is not what the code draws: .venv/bin/python docs/figures.py"
 
 
 def section(name: str, title: str) -> str:
