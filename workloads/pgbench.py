@@ -30,6 +30,7 @@ WARM = "SELECT pg_prewarm('pgbench_accounts_pkey'), pg_prewarm('pgbench_accounts
 COUNTED_S = 10.0  # for what a connection did to reach the statistics; it tells them at least once a second
 TPC_B, SELECT = SCRIPTS = ("tpcb-like", "select-only")
 LAZY = ["-c", "listen_addresses=", "-c", "max_connections=40", "-c", "max_wal_size=256MB", "-c", "huge_pages=off"]
+LAZY += ["-c", "autovacuum=off"]  # once a minute: whether within a run, and with what to do, is chance
 
 
 def programs() -> Path:
@@ -92,7 +93,7 @@ def prepare(run: Run, data: str, scale: int) -> Mapping[str, float]:
         database.create()
         with serving(database.server(shared_mib=32), run, database.ready, signal.SIGINT):
             ask(database.client("pgbench", "-i", "-q", "-s", str(scale)), timeout_s=PREPARE_S)
-            for sql in ("CREATE EXTENSION pg_prewarm", "CHECKPOINT"):
+            for sql in ("CREATE EXTENSION pg_prewarm", "VACUUM (ANALYZE)", "CHECKPOINT"):
                 database.query(sql, PREPARE_S)
     return {"scale": scale}
 
