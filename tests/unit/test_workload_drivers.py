@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -257,6 +258,18 @@ def test_the_bank_of_pgbench_must_agree_on_the_money(driver: Driver) -> None:
     ]:
         with pytest.raises(import_module("programs").Failed, match=reason):
             pgbench.checked(before, after, said)
+
+
+def test_a_database_server_does_nothing_by_its_own_clock(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's autovacuum came in some trials and not in others; docs/decisions/0012-the-labs-own-time.md."""
+    pgbench = driver("pgbench")
+    monkeypatch.setattr(pgbench, "programs", lambda: tmp_path)
+    monkeypatch.setattr(pgbench.shutil, "chown", lambda *_: None)
+    monkeypatch.setattr(pgbench, "Program", lambda argv, *_, **__: argv)
+    argv = pgbench.Database(str(tmp_path), tmp_path).server(shared_mib=32)
+    assert ("-c", "autovacuum=off") in pairwise(argv)
 
 
 def test_lookups_of_pgbench_are_counted_by_the_database(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
