@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import harness
 from harness.progress import playbook
 from harness.progress.playbook import PROJECT, Kind, Line, Listener, Played
 
@@ -114,18 +115,24 @@ def test_after_ctrl_c_the_trial_in_flight_may_end_by_itself(
 ) -> None:
     """A stand-in for `harness trials`: it outlives the playbook by a moment, in which it would set safe targets.
 
+    It heeds what trials heed: Ansible's word comes as SIGINT, as SIGTERM too, or, on a busy machine, not at all.
+
     What the playbook says comes late on a busy machine; it is stopped as it should be whether heard or not.
     """
     if not heard:
         monkeypatch.setattr(Listener, "hear", lambda *_: False)
     package, began, ended = tmp_path / "harness", tmp_path / "began", tmp_path / "ended"
     package.mkdir()
-    (package / "__init__.py").touch()
+    (package / "__init__.py").write_text(f"__path__.append({str(Path(harness.__file__).parent)!r})")
     body = f"""
 import pathlib, time
+from harness.cli.ending import stopped_by_signals
+from harness.cli.trials import stop_with_playbook
 try:
-    pathlib.Path({str(began)!r}).touch()
-    time.sleep(300)
+    with stopped_by_signals():
+        stop_with_playbook()
+        pathlib.Path({str(began)!r}).touch()
+        time.sleep(300)
 except KeyboardInterrupt:
     time.sleep(3)
     pathlib.Path({str(ended)!r}).touch()
