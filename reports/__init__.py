@@ -60,7 +60,9 @@ def _build(run_paths: Sequence[Path], baseline: str | None, out: Path | None, sa
     with stored(folder), style.applied():
         folder.mkdir(parents=True, exist_ok=True)
         tables.write_csv(frames, folder / "tables")
-        tables.write_macros([(one.study, one.overall, one.guests) for one in found], folder / "tables")
+        numbers = [(one.study, one.overall, one.guests) for one in found]
+        numbers += [other for one in found for other in claimed.against(one)]
+        tables.write_macros(numbers, folder / "tables")
         for block in document.blocks:
             if isinstance(block, Table):
                 tables.write_latex(block, folder / "tables")
@@ -141,7 +143,7 @@ def _forget(folder: Path, document: Document, frames: Mapping[str, Sequence[pd.D
     pictures = [block.name for block in document.blocks if isinstance(block, Picture)]
     written = {f"figures/{name}.{kind}" for name in pictures for kind in ("pdf", "png")}
     written |= {f"tables/{block.name}.tex" for block in document.blocks if isinstance(block, Table)}
-    written |= {f"tables/{name}.csv" for name in frames} | {"tables/macros.tex"}
+    written |= {f"tables/{name}.csv" for name in frames} | {"tables/macros.tex", "tables/macros-whole.tex"}
     listed = folder / WRITTEN
     before = set(listed.read_text(encoding="utf-8").splitlines()) if listed.exists() else set()
     for name in before - written:

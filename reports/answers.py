@@ -14,6 +14,9 @@ from reports.study import Study
 from reports.summary import records
 from reports.words import Verdict
 
+NAMED, LEVELS = 12, 6
+"""Guests that a sentence names with their work, and levels, where work is what they vary."""
+
 
 def verdicts(found: Findings, specials: Sequence[Special]) -> Iterator[str]:
     """Yield what the rows say of the claim, by just that by which the experiment says that it is judged."""
@@ -127,15 +130,14 @@ def lost(found: Findings) -> str:
     parts = [
         phrase("{} ({}) under {} {}", row["guest"], row["workload"], row["label"], words.estimate(row)) for row in worse
     ]
-    text = overall + (
-        phrase("Guests: {}.", words.some(parts)) if parts else phrase("No single guest is shown to be worse.")
-    )
+    none = phrase("No single guest is shown to be worse.")
+    text = overall + (phrase("Guests: {}.", words.some(parts, "speedup")) if parts else none)
     if seen:
         about = [
             phrase("{} ({}) under {} {}", row["guest"], row["workload"], row["label"], words.times(row["speedup"]))
             for row in seen
         ]
-        text += phrase(" Observed below 1 in too few blocks for a result: {}.", words.some(about))
+        text += phrase(" Observed below 1 in too few blocks for a result: {}.", words.some(about, "speedup"))
     return text
 
 
@@ -159,6 +161,9 @@ def _family(found: Findings) -> str:
         )
     if fewest < needed:
         text += phrase(" To show a difference takes {} blocks that differ at least.", needed)
+        heads = found.guests[found.guests["headline"]] if len(found.guests) else found.guests
+        if len(heads) and (asked := int(heads["comparisons"].max())) > count:
+            text += phrase(" Guest by guest, in {} comparisons, it takes {}.", asked, blocks_needed(asked))
         if count > 1 and any(said.get("policies") != "any" for said in found.study.experiment("judged_by") or ()):
             text += phrase(
                 " The claim takes {}: it is one question, put before the first trial, and holds only if every part of "
@@ -166,7 +171,7 @@ def _family(found: Findings) -> str:
                 phrase(words.COUNTS[ENOUGH]),
             )
     if len(same):
-        names = words.some(list(dict.fromkeys(f"{row['label']}" for row in records(same))))
+        names = words.some(list(dict.fromkeys(f"{row['label']}" for row in records(same))), "overall")
         text += phrase(" Simulated blocks that gave the same ratio are one observation: so with {}.", names)
     return text
 
@@ -231,18 +236,24 @@ def ground(study: Study) -> str:
         each = words.semicolon().join(_host(study, host, pool) for host in study.hosts)
         hosts = words.counted(len(study.hosts), "host")
         return phrase("{} {} on {}{}. {}.", where, _guests(study), hosts, pace, each)
-    guests = [f"{guest} ({study.workload(guest)})" for guest in study.guests[:12]]
-    more = phrase(" and {} more", len(study.guests) - 12) if len(study.guests) > 12 else ""
     shared = phrase(" sharing {} MiB", pool) if pool else ""
-    return phrase("{} {}{}{}: {}{}.", where, _guests(study), shared, pace, words.comma().join(guests), more)
+    work = _work(study, study.guests)
+    if study.trials.groupby("guest")["workload"].nunique().max() > 1:  # what is varied is the work
+        told = [phrase("at {:g}: ", part.level) + _work(part, part.guests) for part in study.parts[:LEVELS]]
+        work = words.semicolon().join([*told, *(["…"] if len(study.parts) > LEVELS else [])])
+    return phrase("{} {}{}{}: {}.", where, _guests(study), shared, pace, work)
+
+
+def _work(study: Study, names: Sequence[str]) -> str:
+    """What runs in which guest."""
+    more = phrase(" and {} more", len(names) - NAMED) if len(names) > NAMED else ""
+    return words.comma().join(f"{guest} ({study.workload(guest)})" for guest in names[:NAMED]) + more
 
 
 def _host(study: Study, host: str, pool: str) -> str:
     """One of several hosts: what its guests share, and which they are."""
     own = ((study.experiment("hosts") or {}).get(host) or {}).get("pool_mib")
-    guests = words.comma().join(f"{guest} ({study.workload(guest)})" for guest in study.hosts[host][:12])
-    more = phrase(" and {} more", len(study.hosts[host]) - 12) if len(study.hosts[host]) > 12 else ""
-    return phrase("{}, {} MiB: {}{}", host, f"{own:,}" if own else pool, guests, more)
+    return phrase("{}, {} MiB: {}", host, f"{own:,}" if own else pool, _work(study, study.hosts[host]))
 
 
 def _guests(study: Study) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from reports import claims, figures, words
+from reports import claims, figures, summary, words
 from reports.document import Table
 from reports.findings import Findings
 from reports.language import phrase, phrases
 from reports.printed import MOST_ROWS
+from reports.study import Study
 from reports.summary import records
 
 
@@ -35,6 +37,22 @@ def frame(found: Findings) -> pd.DataFrame:
                 "at_most": wanted.most if math.isfinite(wanted.most) else math.nan, "says": says.name.lower(),
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def against(found: Findings) -> Iterator[tuple[Study, pd.DataFrame, pd.DataFrame]]:
+    """Yield the overall and the guests' speed-ups over each label besides the baseline that a claim compares with."""
+    study = found.study
+    every = [wanted for wanted in claims.asked(study) if not (wanted.any_of or wanted.anywhere)]
+    others = (label for wanted in every for label in wanted.over if label != study.baseline)
+    for over in dict.fromkeys(others):
+        mine = [wanted for wanted in every if over in wanted.over]
+        labels = {label for wanted in mine for label in wanted.policies}
+        few = tuple(label for label in study.labels if label == over or label in labels)
+        rows = study.trials[study.trials["label"].isin(few)]
+        parts = replace(study, trials=rows, labels=few).against(over).parts
+        guests = [summary.speedups(part) for part in parts] if any(wanted.guests for wanted in mine) else []
+        overall = pd.concat([summary.overall(part) for part in parts], ignore_index=True)
+        yield study.against(over), overall, pd.concat(guests, ignore_index=True) if guests else pd.DataFrame()
 
 
 def table(found: Findings) -> Table | None:

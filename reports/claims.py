@@ -144,7 +144,8 @@ def verdict(found: Findings, wanted: Wanted) -> str:
     for kind in (Says.REFUTED, Says.SHOWN, Says.OPEN):
         if mine := [one for one, says in zip(every, said, strict=True) if says is kind]:
             hardest = sorted(mine, key=lambda one: (math.isnan(one.estimate.median), one.estimate.median))
-            parts.append(phrase(kind.value, words.some([_told(one, (wanted.least, wanted.most)) for one in hardest])))
+            told = [_told(one, (wanted.least, wanted.most)) for one in hardest]
+            parts.append(phrase(kind.value, words.some(told, "claims")))
     text = phrase("{}: {} is {}.", phrase(judged(holds)), wanted.text, words.semicolon().join(parts))
     if holds is None:
         text = joined([text, _needed(wanted, every)])

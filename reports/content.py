@@ -40,8 +40,11 @@ _METHOD = (
     "observation, not a result. The geometric mean counts only blocks in which every "
     "guest has a pair. Worst guest: the smallest of the guests' medians. Jain: fairness of the guests' speed-ups, 1 "
     "when all gain alike (median over blocks). Where something is varied a block is one level in one repetition, so "
-    "that no number mixes levels. Gap to the oracle: by how many percentage points of their time all guests together "
-    "stall longer than under it (median over blocks)."
+    "that no number mixes levels."
+)
+_GAP = (
+    " Gap to the oracle: by how many percentage points of their time all guests together stall longer than under it "
+    "(median over blocks)."
 )
 
 
@@ -52,7 +55,7 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     started = sorted(str(run.manifest.get("started_utc", ""))[:16].replace("T", " ") for run in runs)
     when = started[0] if started[0] == started[-1] else phrase("{} to {}", started[0], started[-1])
     title = phrase("Ballast: {}", words.listed(names) if len(names) <= 2 else words.counted(len(names), "experiment"))
-    subtitle = phrase("{}, {} UTC", words.counted(len(runs), "run"), when)
+    subtitle = phrase("{}, begun {} UTC", words.counted(len(runs), "run"), when)
     reported = earlier.figures(found)
     blocks: list[Block] = []
     if len(found) > 1:
@@ -67,14 +70,12 @@ def document(found: Sequence[Findings], specials: Sequence[Sequence[Special]]) -
     for one, mine in zip(found, specials, strict=True):
         theirs = [figure for figure in reported if figure.title == one.study.title]
         blocks += section(one, mine, theirs, alone=len(found) == 1, subtitle=subtitle)
-    single = len(runs) == 1
     if len(found) > 1:
         blocks.append(Heading(text=phrase("How to read it, and the manifests"), level=1))
-        blocks.append(Paragraph(text=phrase(_METHOD), quiet=True))
-    else:
-        blocks.append(Heading(text=phrase("Manifest" if single else "Manifests"), level=2 if single else 1))
+        blocks.append(_method(found))
     for run in runs:
-        blocks += [] if single else [Heading(text=str(run.manifest["run"]))]
+        named = phrase("Manifest") if len(runs) == 1 else phrase("Manifest of {}", run.manifest["run"])
+        blocks.append(Heading(text=named))
         blocks.append(Listing(lines=list(_manifest(run.manifest))))
     return Document(title=title, subtitle=subtitle, blocks=blocks, language=current(), started_utc=started[-1])
 
@@ -112,7 +113,7 @@ def section(
         yield printed.failure(found)
     yield Heading(text=phrase("How to read it, and the raw rows" if alone else "The raw rows"))
     if alone:
-        yield Paragraph(text=phrase(_METHOD), quiet=True)
+        yield _method([found])
     yield Paragraph(text=_raw(study))
 
 
@@ -152,6 +153,11 @@ def _comparison(found: Findings) -> Iterator[Block]:
     if len(found.noise):
         yield Heading(text=phrase("How well it repeats"))
         yield repeatability.table(found)
+
+
+def _method(found: Sequence[Findings]) -> Paragraph:
+    gap = any(len(one.gaps) for one in found)
+    return Paragraph(text=phrase(_METHOD) + (phrase(_GAP) if gap else ""), quiet=True)
 
 
 def _raw(study: Study) -> str:

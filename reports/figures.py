@@ -22,7 +22,7 @@ from reports.summary import records
 
 _TICKS = (
     (1.35, np.round(np.arange(0.5, 1.6, 0.05), 2)),
-    (2.2, np.round(np.arange(0.2, 2.6, 0.2), 2)),
+    (2.2, np.round(np.arange(0.2, 2.6, 0.1), 2)),
     (8.0, np.array([0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8])),
     (999.0, np.array([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500])),
 )
@@ -119,9 +119,10 @@ def overall(study: Study) -> Picture:
     stopped = stopped if (heads["speedup"] < 1 / FARTHEST).any() else ""
     caption = phrase(
         "Speed-up over {} under each policy, best first, logarithmic. Large: the geometric mean over the guests, "
-        "median over the blocks, with its exact 95 % interval. Small: the median of every guest. "
+        "median over the blocks{}. Small: the median of every guest. "
         "Left of the line, in the shade, a guest does worse than under {}.{}{}{}",
         study.baseline,
+        phrase(", with its exact 95 % interval") if table["low"].notna().any() else "",
         study.baseline,
         strip.explained(study, phrase("of the geometric mean")),
         few,
@@ -143,7 +144,7 @@ def per_block(study: Study) -> list[Picture]:
     panels.insert(0, (f"{phrase('all guests together')}\n{phrase('geometric mean')}", means, bands.mean))
     wide = 3 if len(study.rivals) <= 4 else 2 if len(study.rivals) <= 7 else 1
     wide = min(wide, len(panels))
-    size = wide * (4 if len(panels) > 1 else 1)
+    size = wide * (4 if wide > 1 else 2)  # a whole page of them would leave the one before half empty
     chunks = [panels[start : start + size] for start in range(0, len(panels), size)]
     every = [*heads["speedup"], *means["speedup"]]
     pictures = []
@@ -203,15 +204,16 @@ def _blocks(container: Container, study: Study, panels: Sequence[Panel], wide: i
 
 
 def _panel(axes: Axes, study: Study, rows: pd.DataFrame, places: list[str], limits: tuple[float, float]) -> None:
-    tints, marks = style.colours(study.labels), style.markers(study.labels)
+    looks = style.looks(study.labels)
     for place, label in enumerate(study.rivals):
         mine = rows[rows["label"] == label]
         known = mine[mine["speedup"].notna()]
         spread = [place - 0.25 + 0.5 * (places.index(at) + 0.5) / len(places) for at in known["place"]]
+        tint, mark = looks[label]["color"], looks[label]["marker"]
         for x, value in zip(spread, known["speedup"], strict=True):
-            shape = edge(value, marks[label], limits, "v^")
+            shape = edge(value, mark, limits, "v^")
             at = float(np.clip(value, *limits))
-            axes.plot(x, at, shape, color=tints[label], markersize=4.5, alpha=0.8, markeredgewidth=0, clip_on=False)
+            axes.plot(x, at, shape, color=tint, markersize=4.5, alpha=0.8, markeredgewidth=0, clip_on=False)
         found = ratio_interval(known["speedup"], once=study.simulated)
         if found.n:
             median, low, high = np.clip([found.median, found.low, found.high], *limits)

@@ -16,8 +16,10 @@ from reports.study import Study
 MIB = 1024.0
 HEIGHT_PX = 130
 """Of one guest's row."""
-GAP = 0.02
+GAP = 0.03
 """Between panels, as a share of the chart."""
+STRIP = (-0.06, -0.01)
+"""Where the strip of states lies, under a panel, as shares of its height."""
 
 
 def chart(
@@ -30,6 +32,7 @@ def chart(
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "top", "yref": "container"}, "hovermode": "x unified",
         "font": {"size": 11, "color": style.INK}, "plot_bgcolor": style.PAPER, "annotations": [], "shapes": [],
     }  # fmt: skip
+    looks = style.states(sorted({state for label in labels for state in trials[label]["state"]} - {""}))
     for row, guest in enumerate(guests):
         for column, label in enumerate(labels):
             number = _axis(row * len(labels) + column)
@@ -52,12 +55,13 @@ def chart(
                 layout[f"yaxis{number}"]["matches"] = f"y{_axis(row * len(labels))}"
             if row == 0:
                 layout["annotations"].append({
-                    "text": f"<b>{plain(style.shortened(label, 84 // len(labels)))}</b>", "showarrow": False,
+                    "text": f"<b>{plain(style.shortened(label, 72 // len(labels)))}</b>", "showarrow": False,
                     "x": (left + right) / 2, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom",
                 })  # fmt: skip
             rows = trials[label][trials[label]["guest"] == guest]
-            layout["shapes"] += _states(rows, number)
+            layout["shapes"] += _states(rows, number, looks)
             traces += _guest(rows, number, first=not number)
+    traces += _legend(looks)
     return traces, layout, {"displayModeBar": False, "responsive": True}
 
 
@@ -106,10 +110,18 @@ def _guest(rows: pd.DataFrame, number: str, *, first: bool) -> Iterator[dict[str
         }  # fmt: skip
 
 
-def _states(rows: pd.DataFrame, number: str) -> Iterator[dict[str, Any]]:
-    """A strip at the foot of a panel: the state that the policy was in."""
+def _legend(looks: Mapping[str, tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """What the colours of the strip stand for: traces without a point."""
+    for state, (fill, _) in looks.items():
+        yield {
+            "type": "scatter", "mode": "markers", "name": plain(state), "x": [None], "y": [None], "hoverinfo": "skip",
+            "marker": {"symbol": "square", "size": 10, "color": fill},
+        }  # fmt: skip
+
+
+def _states(rows: pd.DataFrame, number: str, looks: Mapping[str, tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """A strip under a panel: the state that the policy was in."""
     ticks = rows.drop_duplicates("tick")[["trial_s", "state"]]
-    looks = style.states(sorted(set(ticks["state"])))
     ends = [*ticks["trial_s"], *ticks["trial_s"].tail(1)]
     start = 0
     for state, same in groupby(ticks["state"]):
@@ -117,8 +129,8 @@ def _states(rows: pd.DataFrame, number: str) -> Iterator[dict[str, Any]]:
         if state:
             yield {
                 "type": "rect", "xref": f"x{number}", "yref": f"y{number} domain", "x0": float(ends[start]),
-                "x1": float(ends[end]), "y0": 0, "y1": 0.07, "fillcolor": looks[state][0], "line": {"width": 0},
-                "name": state,
+                "x1": float(ends[end]), "y0": STRIP[0], "y1": STRIP[1], "fillcolor": looks[state][0],
+                "line": {"width": 0}, "name": state,
             }  # fmt: skip
         start = end
 

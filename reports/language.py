@@ -7,6 +7,7 @@ claim and vary that come with Ballast has a catalogue of its own; that of anybod
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ import yaml
 
 ENGLISH = "en"
 STOP = "\N{IDEOGRAPHIC FULL STOP}"
+_START, _END = "\N{START OF TEXT}", "\N{END OF TEXT}"
+_SEAM = re.compile(f"{_END} {_START}?| {_START}")
+"""Where data that were put into a phrase are parted from it by a blank."""
 _current: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
@@ -65,9 +69,11 @@ def phrase(english: str, *data: object) -> str:
     if current() == ENGLISH:
         return english.format(*data)
     try:
-        return catalogue(current())[english.strip()].format(*data)
+        text = catalogue(current())[english.strip()]
     except KeyError:
         raise LanguageError(f"phrases.{current()}.yml lacks: {english.strip()}") from None
+    put = text.format(*(f"{_START}{one}{_END}" if isinstance(one, str) else one for one in data))
+    return _SEAM.sub(_between, put).replace(_START, "").replace(_END, "")
 
 
 def given(text: str) -> str:
@@ -95,9 +101,18 @@ def catalogue(language: str, of: str = "phrases") -> Mapping[str, str]:
     """Return the phrases of a language by the English ones; `of` what, in the name of the file.
 
     YAML folds what is broken over lines with a blank, which does not belong between two Chinese characters.
+
+    Raises:
+        LanguageError: a phrase is there twice.
+
     """
-    text = Path(__file__).with_name(f"{of}.{language}.yml").read_text(encoding="utf-8")
-    return {entry["en"]: unfolded(entry[language]) for entry in yaml.safe_load(text)}
+    name = f"{of}.{language}.yml"
+    found: dict[str, str] = {}
+    for entry in yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8")):
+        if entry["en"] in found:  # the later would silently stand for both
+            raise LanguageError(f"{name} has twice: {entry['en']}; two meanings need two phrases")
+        found[entry["en"]] = unfolded(entry[language])
+    return found
 
 
 def unfolded(text: str) -> str:
@@ -107,6 +122,11 @@ def unfolded(text: str) -> str:
         for place, char in enumerate(text)
         if char != " " or not _wide(text[place - 1 : place] + text[place + 1 :][:1])
     )
+
+
+def _between(seam: re.Match[str]) -> str:
+    """A blank between two wide characters, of which one came with the data, does not belong there either."""
+    return "" if _wide(seam.string[seam.start() - 1 : seam.start()] + seam.string[seam.end() :][:1]) else " "
 
 
 def _wide(neighbours: str) -> bool:

@@ -46,7 +46,8 @@ def overall(found: Findings) -> Table:
                 found.study.title,
                 _differing(found.overall),
                 _adjusted(found.overall),
-            ),
+            )
+            + _alone(found),
             head=head,
             rows=rows,
             aligns="lrrrrllrr" + "r" * gap + "r",
@@ -95,7 +96,9 @@ def by_level(found: Findings, frame: pd.DataFrame, table: Table) -> Table:
 
 
 def _worst(row: Mapping[str, Any]) -> str:
-    return f"{row['worst_guest']} {words.times(row['worst_speedup'])}" if row["worst_guest"] else words.DASH
+    if not row["worst_guest"]:
+        return words.DASH
+    return f"{row['worst_guest']} {words.middle(row['worst_speedup'], row['worst_low'], row['worst_high'])}"
 
 
 def guest(found: Findings) -> Table:
@@ -138,12 +141,29 @@ def _differing(frame: pd.DataFrame) -> str:
 
 
 def _adjusted(frame: pd.DataFrame) -> str:
-    """What a caption says of p."""
-    count = int(frame["comparisons"].max())
-    adjusted = (
-        "" if count == 1 else phrase(", adjusted for the {} comparisons of this kind in the report (Holm)", count)
-    )
+    """What a caption says of p; of guests a headline metric has a family of its own."""
+    heads = frame["headline"] if "headline" in frame else frame["comparisons"].notna()
+    families = [int(mine["comparisons"].max()) for mine in (frame[heads], frame[~heads]) if len(mine)]
+    adjusted = ""
+    if len(families) == 2:
+        adjusted = phrase(
+            ", adjusted (Holm) for the {} comparisons in the report of what stands for a guest's work (its first "
+            "metric), or the {} of what else is measured", *families,
+        )  # fmt: skip
+    elif families[0] > 1:
+        adjusted = phrase(", adjusted for the {} comparisons of this kind in the report (Holm)", *families)
     return phrase("of Wilcoxon's signed-rank test{}", adjusted)
+
+
+def _alone(found: Findings) -> str:
+    """Why a policy may be a matter of chance in a table whose claim is supported: that is one question, asked alone."""
+    chance = any(words.verdict(row) == words.Verdict.CHANCE for row in records(found.overall))
+    if not (chance and found.study.experiment("judged_by")):
+        return ""
+    return phrase(
+        " Verdicts here are of all its rows at once, so one may be chance though the claim, a question put before the "
+        "first trial, is supported by it (see How sure)."
+    )
 
 
 def counter(found: Findings) -> Table:

@@ -29,7 +29,7 @@ def sentence(found: Findings) -> str:
             "Not known: {} ran twice in a block, but nowhere did all guests give their numbers both times.", label
         )
     heads = rows[rows["headline"]].groupby("guest", sort=False)["largest_deviation"].max()
-    each = words.some([f"{guest} {words.deviation(share)}" for guest, share in heads.items()])
+    each = words.some([f"{guest} {words.deviation(share)}" for guest, share in heads.items()], "repeatability")
     where = (
         phrase("in each of {}", blocks)
         if count == study.blocks

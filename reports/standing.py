@@ -132,7 +132,7 @@ def repeats(found: Sequence[Findings]) -> str:
         )  # fmt: skip
     measured = [one.study.name for one in found if one.study.backend == "xen" and one.study.name not in shares]
     if measured:
-        parts.append(phrase("Not known, for nothing ran twice to its end: {}.", words.some(measured)))
+        parts.append(phrase("Not known, for nothing ran twice to its end: {}.", words.some(measured, "overall")))
     if any(one.study.simulated for one in found):
         parts.append(phrase("Simulated: the same seed gives the same numbers again, so no policy had to run twice."))
     return joined(parts)
@@ -169,7 +169,7 @@ def _lost(every: Sequence[Compared]) -> str:
     behind = sorted((one for one in every if one.speedup < 1), key=lambda one: one.speedup)
     named = [phrase("{} {} in {}", one.label, words.times(one.speedup), one.condition) for one in behind]
     text = (
-        phrase("Over all guests behind the baseline: {}.", words.some(named))
+        phrase("Over all guests behind the baseline: {}.", words.some(named, "overall"))
         if named
         else phrase("Over all guests no policy lay behind the baseline.")
     )

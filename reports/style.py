@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,19 +130,25 @@ def svg(figure: Figure) -> str:
 
 def shortened(text: str, most: int) -> str:
     """Return text of at most so many Latin characters' width, the middle left out."""
-    if _width(text) <= most:
+    if width(text) <= most:
         return text
     head, tail = "", ""
     for first, last in zip(text, reversed(text), strict=True):
-        if _width(head + first + tail) >= most:
+        if width(head + first + tail) >= most:
             break
         head += first
-        if _width(head + last + tail) >= most:
+        if width(head + last + tail) >= most:
             break
         tail = last + tail
     return f"{head}…{tail}"
 
 
-def _width(text: str) -> int:
-    """How wide a text is about, in Latin characters: a Chinese one is as wide as two."""
+def wrapped(text: str, most: int) -> str:
+    """Return text in two lines at most, each of so many Latin characters' width; what is more is left out."""
+    head, *rest = textwrap.wrap(text, most) if width(text) == len(text) else [text]
+    return "\n".join(shortened(part, most) for part in (head, " ".join(rest)) if part)
+
+
+def width(text: str) -> int:
+    """Return how wide a text is about, in Latin characters: a Chinese one is as wide as two."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

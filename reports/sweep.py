@@ -55,7 +55,7 @@ def picture(found: Findings) -> Picture:
                     line(axes, mine, names, look | ({"alpha": 0.45} if faint else {}), limits)
             axes.set_ylim(limits)
             axes.set_title(title, loc="left")
-            level_axis(axes, study.levels, style.shortened(study.axis, 42))  # the caption has all of it
+            level_axis(axes, study.levels, style.wrapped(study.axis, 42))
         grid[0].set_ylabel(phrase("speed-up over {}", study.baseline))
         handles, labels = grid[0].get_legend_handles_labels()
         shown = [style.shortened(label, 28) for label in labels]
@@ -65,14 +65,15 @@ def picture(found: Findings) -> Picture:
         name=f"sweep{figures.suffix(study)}",
         caption=phrase(
             "Speed-up over {} at every level of {}. Left: geometric mean over the guests, median over "
-            "the repetitions, with the exact 95 % interval. Right: the guest that fares worst. In the "
-            "shade below 1\N{MULTIPLICATION SIGN} it is worse than {}. Pale: bounds that nobody could run. "
-            "A line breaks where "
-            "a level has no whole block.{}",
+            "the repetitions{}. Right: the guest that fares worst. In the shade below 1\N{MULTIPLICATION SIGN} it is "
+            "worse than {}. A line breaks where a level has no whole block.{}",
             study.baseline,
             study.axis,
+            phrase(", with its exact 95 % interval") if rows["low"].notna().any() else "",
             study.baseline,
-            strip.explained(study, phrase("right of the guest that repeats worst")),
+            (phrase(" Pale: bounds that nobody could run.") if study.labels != study.contestants else "")
+            + (phrase(" Hollow: too few blocks for a result.") if rows["observations"].lt(ENOUGH).any() else "")
+            + strip.explained(study, phrase("right that of the guest that repeats worst")),
         ),
         draw=draw,
         height_in=3.1 + 0.17 * -(-len(study.rivals) // 4),
@@ -92,6 +93,10 @@ def line(
     if limits is not None:
         values, low, high = (np.clip(part, *limits) for part in (values, low, high))
     axes.plot(rows[x], values, markersize=4.5, **look)
+    if "observations" in rows:
+        few = (rows["observations"] < ENOUGH).to_numpy()
+        hollow = {"linestyle": "", "markersize": 4.5, "markerfacecolor": style.PAPER, "label": None}
+        axes.plot(rows[x][few], values[few], **{**look, **hollow})
     axes.vlines(rows[x], low, high, color=look["color"], linewidth=1, alpha=0.7)
 
 

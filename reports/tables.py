@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records import write_whole
-from reports import words
+from reports import style, words
 from reports.document import Table
 from reports.language import phrase
 from reports.names import camel, letters
@@ -23,6 +23,7 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     words.TIMES: r"\ensuremath{\times}", words.DASH: "--", words.INFINITE: r"\ensuremath{\infty}", "\n": " ",
+    words.MINUS: r"\ensuremath{-}", **{char: rf"\ensuremath{{^{{{plain}}}}}" for char, plain in words.RAISED.items()},
 }  # fmt: skip
 LONG, WIDE = 40, 100
 """Rows of a table that fit on a page, and characters that fit on a line, of a thesis."""
@@ -43,11 +44,12 @@ def write_latex(table: Table, folder: Path) -> None:
     r"""Write a table for booktabs; its caption is a comment, the float around it is the author's.
 
     A long one is a `longtable`, which breaks over pages with its head repeated; a wide one is turned by a quarter.
+    Chinese in it needs `ctex`.
     """
     head = " & ".join(map(escaped, table.head)) + r" \\"
     rows = [" & ".join(map(escaped, row)) + r" \\" for row in table.rows]
     columns = zip(table.head, *table.rows, strict=True)
-    wide = sum(max(map(len, cells)) + 2 for cells in columns) > WIDE
+    wide = sum(max(map(style.width, cells)) + 2 for cells in columns) > WIDE
     if len(rows) > LONG:
         packages, inner = ["booktabs", "longtable"], [
             rf"\begin{{longtable}}{{{table.aligns}}}", r"\toprule", head, r"\midrule", r"\endhead",
@@ -63,6 +65,8 @@ def write_latex(table: Table, folder: Path) -> None:
     if wide:
         packages.append("pdflscape" if turned == "landscape" else "rotating")
         inner = [rf"\begin{{{turned}}}", *inner, rf"\end{{{turned}}}"]
+    if any(style.width(char) > 1 for row in (table.head, *table.rows) for char in "".join(row)):
+        packages.append("ctex")
     needed = " ".join(rf"\usepackage{{{package}}}" for package in packages)
     lines = ["% " + table.caption.replace("\n", " "), _comment(phrase("Needs {}.", needed)), *inner]
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,9 +80,11 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
     experiment's own baseline: it never changes, nor does its meaning, whatever else is reported. Shorter names stand
     for it where only one thing can be meant: without the letters where a report has one setup of the experiment, and
     without experiment and backend, `\BallastSpeedupTwoState`, where it has one study with its own baseline. Single
-    guests of a sweep have none: tables/speedup.csv has them. `found` has the overall and the guests' speed-ups.
+    guests of a sweep have none: tables/speedup.csv has them. `found` has the overall and the guests' speed-ups, of a
+    study once for every label that something is compared with. `macros-whole.tex` has the whole names only, so that
+    a text can have those of several reports.
     """
-    setups = Counter(_where(study) for study, _, _ in found)
+    setups = Counter(where for where, _ in {(_where(study), study.letters) for study, _, _ in found})
     lines, names, short = [_comment(phrase("Speed-ups are ratios without a unit."))], Counter[str](), []
     for study, overall, guests in found:
         own = study.baseline == study.own_baseline
@@ -94,12 +100,13 @@ def write_macros(found: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]], fold
                 lines.append(_macro(whole, value))
                 names[whole] += 1
                 short += [(f"{name}{unique}{end}", whole)] if setups[_where(study)] == 1 else []
-                short += [(f"{name}{unique}", whole)] if len(found) == 1 and own else []
+                short += [(f"{name}{unique}", whole)] if len(setups) == setups[_where(study)] == 1 and own else []
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "macros-whole.tex", "\n".join(lines) + "\n")
     names.update(name for name, _ in short)
     if short:
         lines.append(_comment(phrase("Shorter names, which mean this only where nothing else is reported.")))
     lines += [_macro(name, rf"\Ballast{whole}") for name, whole in short if names[name] == 1]
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "macros.tex", "\n".join(lines) + "\n")
 
 
@@ -131,11 +138,12 @@ def _at(level: float) -> str:
 
 
 def _macros(label: str, row: Mapping[str, Any]) -> dict[str, str]:
-    parts = (("", "speedup"), ("Low", "low"), ("High", "high"))
-    values = {f"Speedup{label}{part}": _decimal(row[column]) for part, column in parts}
+    whole = words.middle(row["speedup"], row["low"], row["high"]), *words.ends(row["low"], row["high"])
+    values = {f"Speedup{label}{part}": _bare(text) for part, text in zip(("", "Low", "High"), whole, strict=True)}
     values[f"Speedup{label}N"] = str(row["n"])
     if "jain" in row:
-        values |= {f"Worst{label}": _decimal(row["worst_speedup"]), f"Jain{label}": _decimal(row["jain"])}
+        worst = words.middle(row["worst_speedup"], row["worst_low"], row["worst_high"])
+        values |= {f"Worst{label}": _bare(worst), f"Jain{label}": _bare(words.number(row["jain"]))}
         values[f"Failed{label}"] = str(row["failed_trials"])
     return values
 
@@ -149,5 +157,6 @@ def escaped(text: str) -> str:
     return "".join(_ESCAPES.get(char, char) for char in text)
 
 
-def _decimal(value: float) -> str:
-    return "--" if math.isnan(value) else r"\ensuremath{\infty}" if math.isinf(value) else f"{value:.2f}"
+def _bare(text: str) -> str:
+    """A number as tables have it, its unit left to the sentence."""
+    return escaped(text.removesuffix(words.TIMES))

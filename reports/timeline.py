@@ -61,9 +61,9 @@ def timelines(study: Study) -> list[Picture]:
                 caption=(
                     phrase(
                         "Memory of every guest in block {} of run {}{} (the block nearest to the medians among those "
-                        "with the fewest failures). Line: what Xen gave the guest. Blue: what it used, without its "
-                        "page cache. Orange: what it had on its swap disk, on top of what it used. The strip below "
-                        "is the state the policy was in. All columns share their axes.{}",
+                        "with the fewest failures). Line: what Xen gave the guest. Lower area (blue): what it used, "
+                        "without its page cache. Upper area (orange): what it had on its swap disk, on top of that. "
+                        "The strip at the foot is the state the policy was in. All columns share their axes.{}",
                         block,
                         run,
                         level,

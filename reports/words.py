@@ -15,8 +15,12 @@ from reports.statistics import ALPHA, ENOUGH, Estimate, side
 TIMES = "\N{MULTIPLICATION SIGN}"
 DASH = "\N{EN DASH}"
 INFINITE = "\N{INFINITY}"
+MINUS = "\N{MINUS SIGN}"
 MENTIONED = 6
 """Guests that a sentence names."""
+RAISED = dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True))
+"""What an exponent is written with, and what it stands for."""
+_RAISE = str.maketrans({plain: raised for raised, plain in RAISED.items()})
 
 
 class Verdict(StrEnum):
@@ -87,8 +91,15 @@ def interval(low: float, high: float, limits: Sequence[float] = ()) -> str:
     """Return an interval for people; a dash where the data allow none. Limits: what it is held against, besides 1."""
     if math.isnan(low) or math.isnan(high):
         return DASH
+    return "[{}, {}]".format(*ends(low, high, limits))
+
+
+def ends(low: float, high: float, limits: Sequence[float] = ()) -> tuple[str, str]:
+    """Return the ends of an interval for people; dashes where there is none."""
+    if math.isnan(low) or math.isnan(high):
+        return DASH, DASH
     digits = _digits(low, high, limits)
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{low:.{digits}f}", f"{high:.{digits}f}"
 
 
 def _digits(low: float, high: float, limits: Sequence[float] = ()) -> int:
@@ -143,12 +154,15 @@ def number(value: float) -> str:
     if value == 0 or math.isinf(value):
         return "0" if value == 0 else INFINITE
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}" if digits <= 4 else f"{value:.2e}"
+    if digits <= 4:
+        return f"{value:,.{digits}f}".replace("-", MINUS)
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.replace('-', MINUS)}{TIMES}10{str(int(exponent)).translate(_RAISE)}"
 
 
 def points(value: float) -> str:
     """Return percentage points with their sign; a dash for unknown."""
-    return DASH if math.isnan(value) else f"{value:+.2f}"
+    return DASH if math.isnan(value) else f"{value:+.2f}".replace("-", MINUS)
 
 
 def percent(share: float) -> str:
@@ -186,14 +200,13 @@ def semicolon() -> str:
     return "; " if current() == ENGLISH else phrase(";")
 
 
-def some(parts: Sequence[str]) -> str:
-    """List the first few and count the rest: the tables have all of them."""
+def some(parts: Sequence[str], table: str) -> str:
+    """List the first few and count the rest, which a table of the report has with them."""
     more = len(parts) - MENTIONED
-    return (
-        listed(parts)
-        if more <= 0
-        else phrase("{} and {} more in the table below", comma().join(parts[:MENTIONED]), more)
-    )
+    if more <= 0:
+        return listed(parts)
+    said = comma().join(parts[:MENTIONED])
+    return phrase("{} and {} more in tables/{}.csv", said, more, table)
 
 
 def counted(count: int, thing: str, things: str = "") -> str:

@@ -50,7 +50,7 @@ def special(found: Findings) -> Special:
         for told in cut[["claimed", "tax", "theory", "within_bounds"]].itertuples(index=False)
     ]
     reason = [phrase("each MiB that {} claims and does not use brings it {}.", guest, words.listed(each))]
-    reason += [phrase("Bounds cut off what theory gives for {}.", words.some(ends))] if ends else []
+    reason += [phrase("Bounds cut off what theory gives for {}.", words.some(ends, "lie"))] if ends else []
     reason += [phrase("Gains are at most {:.1f} MiB from theory within bounds.", off)]
 
     return Special(
@@ -180,7 +180,7 @@ def _table(study: Study, table: pd.DataFrame) -> Table:
             100 * NEAR,
         ),
         head=phrases(
-            "tax", "level", "claimed", "gain", "95 % interval", "theory (T5)", "theory within bounds", "n"
+            "tax", "level", "claimed beyond use", "gain", "95 % interval", "theory (T5)", "theory within bounds", "n"
         ),
         rows=[
             [

@@ -46,13 +46,15 @@ def special(found: Findings) -> Special:
             words.counted(blocks, "block"),
         )
         + (
-            phrase("what {} shows against itself makes nobody dominate.", repeated)
+            phrase("a difference within what {} shows against itself counts as none.", repeated)
             if (repeated := noise.repeated(study))
             else phrase("a difference within noise can decide who dominates.")
         )
         + ("" if len(levels) > 1 else phrase(" In one mix there always is one, so this judges no claim."))
         + ("" if blocks >= ENOUGH else phrase(" A result takes {} blocks that differ.", ENOUGH))
     )
+
+    whose = phrase("across that of the guest that repeats worst")
 
     def draw(container: Container) -> None:
         wide = min(WIDE, len(levels))
@@ -70,7 +72,7 @@ def special(found: Findings) -> Special:
                 axes.set_title(phrase("level {:g}", level), loc="left")
         for axes in list(grid.flat)[len(levels) :]:
             axes.set_axis_off()
-        grid[0, 0].set_ylabel(phrase("worst guest\n({})", measure))
+        grid[0, 0].set_ylabel(phrase("worst guest of each block\n({})", measure))
         looks = style.looks(study.labels)
         handles = [
             axes.plot([], [], **(looks[label] | {"linestyle": ""}))[0]
@@ -85,13 +87,14 @@ def special(found: Findings) -> Special:
             Picture(
                 name=f"pareto{figures.suffix(study)}",
                 caption=phrase(
-                    "Efficiency against protection: geometric mean over the guests, and the worst guest, both as "
-                    "{}, median over blocks. Up and to the right is better. Ringed: dominated by no other policy "
-                    "that could be run. The line joins them. Pale: bounds.",
+                    "Efficiency against protection: geometric mean over the guests, and each block's worst guest, "
+                    "whichever that is, both as {}, median over blocks. Up and to the right is better. Ringed: "
+                    "dominated by no other policy that could be run. The line joins them.",
                     measure,
                 )
+                + (phrase(" Pale: bounds.") if rows["bound"].any() else "")
                 + (phrase(" One panel a level of {}.", study.axis) if study.levels else "")
-                + ("" if is_share(found) else strip.explained(study, phrase("across of the guest that repeats worst"))),
+                + ("" if is_share(found) else strip.explained(study, whose)),
                 draw=draw,
                 height_in=0.9 + 0.18 * -(-len(study.labels) // 5) + 2.3 * -(-len(levels) // WIDE),
             ),
@@ -130,8 +133,8 @@ def points(found: Findings) -> pd.DataFrame:
 def _dominated(
     mean: float, worst: float, others: pd.DataFrame, mean_band: float = 1.0, worst_band: float = 1.0
 ) -> bool:
-    """Whether another one is as good in both and better in one by more than noise; a policy without a value is."""
-    as_good = (others["geometric_mean"] >= mean) & (others["worst"] >= worst)
+    """Whether another one is as good in both, but for noise, and better in one by more; a policy without a value is."""
+    as_good = (others["geometric_mean"] * mean_band >= mean) & (others["worst"] * worst_band >= worst)
     better = (others["geometric_mean"] > mean * mean_band) | (others["worst"] > worst * worst_band)
     return bool(np.isnan(mean) or (as_good & better).any())
 
@@ -154,12 +157,15 @@ def _table(found: Findings, rows: pd.DataFrame, measure: str) -> Table:
     swept = found.swept
     cells = [
         ([f"{row['level']:g}"] if swept else [])
-        + [row["label"], words.number(row["geometric_mean"]), words.number(row["worst"])]
+        + [
+            row["label"],
+            *(words.DASH if math.isnan(row[of]) else f"{row[of]:.4f}" for of in ("geometric_mean", "worst")),
+        ]
         + [words.number(row["jain"]), str(int(row["n"])), phrase("yes") if row["free"] else ""]
         for row in records(rows)
     ]
     head = (phrases("level") if swept else []) + phrases(
-        "policy", "geometric mean", "worst guest", "Jain", "n", "non-dominated"
+        "policy", "geometric mean", "worst guest of each block", "Jain", "n", "non-dominated"
     )
     return Table(
         name=f"pareto{figures.suffix(found.study)}",

@@ -153,7 +153,7 @@ def _agreement(table: pd.DataFrame) -> Iterator[str]:
             )
             for row in others
         ]  # fmt: skip
-        yield phrase("Not so under {}.", words.some(each))
+        yield phrase("Not so under {}.", words.some(each, "swap-weight"))
 
 
 def _fate(row: Mapping[str, Any]) -> str:

@@ -320,3 +320,29 @@ def test_several_runs_are_reported_in_a_folder_of_their_own_without_what_is_no_m
 
 def test_twelve_of_the_same_ratio_are_measured_as_often_as_they_are_measured() -> None:
     assert statistics.ratio_interval(np.full(12, 1.2)).observations == 12
+
+
+def test_what_a_claim_compares_with_another_policy_can_be_quoted(tmp_path: Path) -> None:
+    setting: Any = synthetic.manifest()["experiment"]
+    entries = [{"policies": ["better"], "over": ["static", "good"]}]
+    path = tmp_path / "run"
+    findings(path, experiment=setting | {"judged_by": entries})
+    said = []
+    for name, baseline in (("own", None), ("other", "good")):
+        reports.build([path], baseline, out=tmp_path / name)
+        text = (tmp_path / name / "tables" / "macros.tex").read_text()
+        said.append(dict(re.findall(r"\\newcommand\{\\(BallastSpeedupBetterOverGood\w+)\}\{([\d.]+)\}", text)))
+    assert "1.08" in said[0].values(), "1.4 over 1.3"
+    assert said[0].items() <= said[1].items(), "a name means the same, whatever the report compares with"
+
+
+def test_the_macros_of_two_reports_can_stand_in_one_text(tmp_path: Path) -> None:
+    names = []
+    for pool in (1500, 1600):
+        findings(tmp_path / str(pool), experiment=synthetic.manifest()["experiment"] | {"pool_mib": pool})
+        reports.build([tmp_path / str(pool)], out=tmp_path / f"of-{pool}")
+        folder = tmp_path / f"of-{pool}" / "tables"
+        names.append(re.findall(r"newcommand\{(\\\w+)\}", (folder / "macros-whole.tex").read_text()))
+        assert names[-1]
+        assert {rf"newcommand{{{name}}}" in (folder / "macros.tex").read_text() for name in names[-1]} == {True}
+    assert not set(names[0]) & set(names[1]), "TeX refuses a name that two of them define"

@@ -246,3 +246,16 @@ def test_a_language_that_nobody_wrote_is_refused_with_those_that_there_are(run: 
     result = CliRunner().invoke(app, ["report", str(run), "--language", "de"])
     assert result.exit_code == 2
     assert "en, zh" in result.output
+
+
+def test_two_meanings_cannot_share_a_phrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "phrases.xx.yml").write_text("- {en: claimed, xx: a}\n- {en: claimed, xx: b}\n")
+    monkeypatch.setattr(language, "__file__", str(tmp_path / "language.py"))
+    with pytest.raises(language.LanguageError, match=r"phrases\.xx\.yml has twice: claimed"):
+        language.catalogue("xx")
+
+
+def test_what_is_put_into_a_chinese_phrase_is_parted_from_latin_letters_only(chinese: None) -> None:
+    assert language.phrase("{} under {}", "甲", "乙") == "乙下的甲"
+    assert language.phrase("{} under {}", "g1", "price") == "price 下的 g1"
+    assert language.phrase("{} under {}", "g 1", "价格 一").endswith("g 1"), "a name keeps its own"

@@ -261,6 +261,14 @@ def test_a_policy_that_is_worse_in_both_is_dominated(tmp_path: Path) -> None:
     assert rows[rows["free"]].index.tolist() == ["good"]
 
 
+def test_nobody_is_spared_or_dominated_by_a_difference_within_the_noise() -> None:
+    others = pd.DataFrame({"geometric_mean": [1.0, 1.5, 1.52], "worst": [1.0, 0.9997, 0.99]})
+    free = [not pareto._dominated(*row, others, 1.05, 1.05) for row in others.itertuples(index=False)]
+    assert free == [False, True, True], "static is better than the second by 0.03 %, which is no difference"
+    free = [not pareto._dominated(*row, others) for row in others.itertuples(index=False)]
+    assert free == [True, True, True], "where no noise is known every difference is one"
+
+
 def test_a_state_left_again_at_once_is_chatter() -> None:
     ticks = pd.DataFrame({"tick": range(1, 61), "trial_s": np.arange(60) * 2.0, "state": "ample"})
     ticks.loc[10:29, "state"] = "scarce"

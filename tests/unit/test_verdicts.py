@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from reports import lab, statistics, strip, words
+from reports import lab, statistics, strip, tables, words
 from reports.words import Verdict
 
 
@@ -118,5 +118,14 @@ def test_what_the_lab_was_is_told_from_what_the_manifest_has(facts: dict[str, ob
 
 
 def test_the_sentence_on_page_one_names_no_more_guests_than_can_be_read() -> None:
-    assert words.some([f"g{n} 1 %" for n in range(8)]).endswith("g5 1 % and 2 more in the table below")
-    assert words.some(["a", "b", "c"]) == "a, b and c"
+    assert words.some([f"g{n} 1 %" for n in range(8)], "speedup").endswith("g5 1 % and 2 more in tables/speedup.csv")
+    assert words.some(["a", "b", "c"], "speedup") == "a, b and c"
+
+
+def test_a_number_has_a_minus_and_an_exponent_that_can_be_printed() -> None:
+    minus, sign = words.MINUS, words.TIMES
+    numbers = [words.number(value) for value in (-0.619, -1234.5, 9.654e-5)]
+    assert numbers == [f"{minus}0.619", f"{minus}1,234", f"9.65{sign}10⁻⁵"]
+    assert words.points(-0.5) == f"{minus}0.50"
+    assert tables.escaped(numbers[0]) == r"\ensuremath{-}0.619"
+    assert tables.escaped(numbers[2]) == r"9.65\ensuremath{\times}10\ensuremath{^{-}}\ensuremath{^{5}}"
