@@ -20,6 +20,8 @@ GAP = 0.03
 """Between panels, as a share of the chart."""
 STRIP = (-0.06, -0.01)
 """Where the strip of states lies, under a panel, as shares of its height."""
+STRIP_PX = 10
+"""Room for it above the numbers of the last axis."""
 
 
 def chart(
@@ -42,6 +44,7 @@ def chart(
             layout[f"xaxis{number}"] = {
                 "domain": [left, right], "anchor": f"y{number}", "showticklabels": last,
                 "title": {"text": phrase("time in the trial, s") if last else ""}, "gridcolor": style.RULE,
+                "ticks": "outside", "ticklen": STRIP_PX, "tickcolor": style.PAPER,
                 "unifiedhovertitle": {"text": f"{plain(style.shortened(guest, 16))}, %{{x}} s"},
             }  # fmt: skip
             layout[f"yaxis{number}"] = {

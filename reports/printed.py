@@ -147,8 +147,8 @@ def _adjusted(frame: pd.DataFrame) -> str:
     adjusted = ""
     if len(families) == 2:
         adjusted = phrase(
-            ", adjusted (Holm) for the {} comparisons in the report of what stands for a guest's work (its first "
-            "metric), or the {} of what else is measured", *families,
+            ", adjusted (Holm) for {} in the report of what stands for a guest's work (its first metric), or {} of "
+            "what else is measured", *(words.counted(size, "comparison") for size in families),
         )  # fmt: skip
     elif families[0] > 1:
         adjusted = phrase(", adjusted for the {} comparisons of this kind in the report (Holm)", *families)
