@@ -145,7 +145,7 @@ def _forget(folder: Path, document: Document, frames: Mapping[str, Sequence[pd.D
     written |= {f"tables/{block.name}.tex" for block in document.blocks if isinstance(block, Table)}
     written |= {f"tables/{name}.csv" for name in frames} | {"tables/macros.tex", "tables/macros-whole.tex"}
     listed = folder / WRITTEN
-    before = set(listed.read_text(encoding="utf-8").splitlines()) if listed.exists() else set()
+    before = set(listed.read_text(encoding="utf-8", errors="replace").splitlines()) if listed.exists() else set()
     for name in before - written:
         path = folder / name
         if path.parent.name in ("tables", "figures") and path.parent.parent == folder:

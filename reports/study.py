@@ -100,8 +100,9 @@ class Study:
         return phrase("{}, {}", name, unit) if unit else name
 
     def policy(self, label: str) -> str:
-        """Return the name of the policy behind a label."""
-        return str(self.trials.loc[self.trials["label"] == label, "policy"].iloc[0])
+        """Return the name of the policy behind a label; at a level where it has not run yet, what it is elsewhere."""
+        every = (self.trials, *(run.trials for run in self.runs))
+        return next((str(rows["policy"].iloc[0]) for one in every if len(rows := one[one["label"] == label])), "")
 
     def bound(self, policy: str) -> str | None:
         """Return the label of a bound; None where it did not run."""

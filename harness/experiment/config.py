@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from harness import policies
-from harness.experiment.document import Model
+from harness.experiment.document import UNSEEN, Model
 from harness.experiment.machine import LabTerms
 from harness.experiment.signals import Signal
 from harness.experiment.sweep import Guest, GuestName, HostName, MiB, Sweep
 from harness.experiment.workloads import Listed, Name, Value, argument
 from harness.statistics import ENOUGH
 
-Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
+Label = Annotated[str, Field(pattern=rf"^[^{UNSEEN}]{{1,80}}$")]
 Ratio = Annotated[float, Field(gt=0)]
 Figure = Literal[
     "solver", "states", "knee", "swap-weight", "pareto", "collapse", "bandwidth", "fairness", "scaling", "twins", "lie",
@@ -51,7 +51,7 @@ class Judgement(Model):
 class Reported(Model):
     """A figure that somebody else has published of what a comparison here asks."""
 
-    by: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+    by: Annotated[str, Field(pattern=rf"^[^{UNSEEN}]{{1,200}}$")]
     """Whose it is, and where it stands."""
     policy: Label
     over: Label | None = None
@@ -125,7 +125,7 @@ class Experiment(Model):
     """What else the claim comes to; without it, `loses_at_most` or `figures` the report gives no verdict."""
     reported: Annotated[tuple[Reported, ...], Listed] = ()
     """What others have published of it; the report says whether it is reproduced."""
-    only_measured: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")] | None = None
+    only_measured: Annotated[str, Field(pattern=rf"^[^{UNSEEN}]{{1,200}}$")] | None = None
     """Why a simulated run can say nothing of the claim; None: it can."""
     pool_mib: MiB
     """What all guests share; where they are on several hosts, those of each."""

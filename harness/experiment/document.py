@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.experiment.composed import ConfigError, composed, invalid
 
-__all__ = ["ConfigError", "Document", "Key", "Model", "Problem", "instead", "problems", "shown", "written"]
+__all__ = ["UNSEEN", "ConfigError", "Document", "Key", "Model", "Problem", "instead", "problems", "shown", "written"]
 
 Key = tuple[str | int, ...]
 """Where something stands in a document: `("guests", 0, "min_mib")`; the document itself is `()`."""
@@ -21,6 +21,9 @@ Problem = tuple[Key, str]
 """What is wrong, and where."""
 
 M = TypeVar("M", bound=BaseModel)
+
+UNSEEN = r"\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+"""Characters that no name may have: control, zero width, marks of direction. In a pattern, between brackets."""
 
 SEEN_AT_MOST = 10_000
 """Nodes of a document whose lines are remembered: far above any experiment."""

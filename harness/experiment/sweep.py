@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.experiment.document import Model
+from harness.experiment.document import UNSEEN, Model
 from harness.experiment.machine import LabTerms
 from harness.experiment.workloads import Listed, Name
 
@@ -112,6 +112,6 @@ class Level(Model):
 class Sweep(Model):
     """What is varied, its unit, and the levels; every policy runs at every level in every repetition."""
 
-    name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,60}$")]
-    unit: str = ""
+    name: Annotated[str, Field(pattern=rf"^[^{UNSEEN}]{{1,60}}$")]
+    unit: Annotated[str, Field(pattern=rf"^[^{UNSEEN}]{{0,60}}$")] = ""
     levels: Annotated[tuple[Level, ...], Listed]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.columns import RecordsError
+from harness.records.shape import fault
 from harness.records.storage import write_whole
 
 MANIFEST = "manifest.json"
@@ -38,10 +39,10 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def checked(manifest: object, path: Path) -> Mapping[str, Any]:
-    """Return a manifest that names its run.
+    """Return a manifest that names its run, and in which everything that is read is of its kind.
 
     Raises:
-        RecordsError: it does not.
+        RecordsError: it does not, or is not.
 
     """
     known = manifest if isinstance(manifest, dict) else {}
@@ -52,4 +53,6 @@ def checked(manifest: object, path: Path) -> Mapping[str, Any]:
             f"{path / MANIFEST} lacks run, backend or experiment.name; "
             "a run cannot be told from another without them: restore it from a copy of the run"
         )
+    if wrong := fault(known):
+        raise RecordsError(f"{path / MANIFEST}: {wrong}; restore it from a copy of the run")
     return dict(known)

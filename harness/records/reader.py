@@ -142,7 +142,7 @@ def read_table(path: Path, columns: Mapping[str, str], *, later: Collection[str]
         raise RecordsError(f"{path} is missing; {remedy(path)}") from None
     except RecordsError:
         raise
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RecordsError(f"{path}: {_fault(path, columns, values=True) or error}; {remedy(path)}") from error
 
 

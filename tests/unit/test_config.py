@@ -91,6 +91,12 @@ def test_the_baseline_is_repeated_in_the_lab_unless_the_experiment_says_no(tmp_p
     assert "small.yml:14: repeat_baseline: " in complaint(tmp_path, GOOD + "repeat_baseline: twice\n")
 
 
+@pytest.mark.parametrize("unseen", ["\\x07", "\\u200b", "\\u202e", "\\ufeff"])
+def test_no_label_may_have_what_nobody_sees(tmp_path: Path, unseen: str) -> None:
+    text = GOOD.replace("label: half", f'label: "ha{unseen}lf"')
+    assert complaint(tmp_path, text).startswith(f"small.yml:12: policies[1].label: 'ha{unseen}lf' does not match ")
+
+
 def test_no_label_may_look_like_the_second_trial_of_a_baseline(tmp_path: Path) -> None:
     said = "label: 'half (again)' ends in ' (again)', which tells the second trial of a baseline; give another"
     assert (
