@@ -56,8 +56,10 @@ def per_block(study: Study) -> pd.DataFrame:
     """
     rows = []
     heads = headlines(study.pairs)
+    everyone = heads["guest"].nunique()
     for (place, label), pairs in heads.groupby(["place", "label"], sort=False):
         values = pairs["speedup"].to_numpy(dtype=float)
+        values = np.append(values, [np.nan] * (everyone - len(values)))  # of whom the block has no row at all
         whole = not np.isnan(values).any()
         rows.append(
             _study(study) | {

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.records.columns import EVENT_COLUMNS, SAMPLE_COLUMNS, TRIAL_COLUMNS, YOUNGER, RecordsError
 from harness.records.doubts import doubts, remedy
 from harness.records.folder import RunFolder
+from harness.records.sound import contradiction
 
 _DTYPES = {"str": "str", "int": "int64", "float": "float64"}
 LATER = ("level",)
@@ -66,6 +68,8 @@ def read_run(path: Path, *, whole: bool = True) -> Run:
     """
     folder = RunFolder.open(path)
     trials, changed = read_trials(path), folder.changed_files()
+    if wrong := contradiction(path / "trials.csv", folder.run):
+        raise RecordsError(f"{path / 'trials.csv'}: {wrong}; {remedy(path / 'trials.csv')}")
     unread: dict[str, str] = {}
 
     @contextmanager
@@ -79,7 +83,7 @@ def read_run(path: Path, *, whole: bool = True) -> Run:
 
     samples, events = _empty(SAMPLE_COLUMNS), _empty(EVENT_COLUMNS)
     with reading("samples.csv") as file:
-        samples = read_table(file, SAMPLE_COLUMNS, later=YOUNGER)
+        samples = read_table(file, SAMPLE_COLUMNS, later=YOUNGER, finite=True)
     with reading("events.jsonl") as file:
         events = _events(file)
     with reading("decisions.jsonl") as file:
@@ -123,27 +127,37 @@ def read_decisions(path: Path) -> Iterator[dict[str, Any]]:
         yield line
 
 
-def read_table(path: Path, columns: Mapping[str, str], *, later: Collection[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Mapping[str, str], *, later: Collection[str] = (), finite: bool = False
+) -> pd.DataFrame:
     """Read a CSV file whose columns must hold at least these, with their types; those of `later` may be missing.
+
+    Numbers that are not known are empty; infinite ones are refused where all must be `finite`.
 
     Raises:
         RecordsError: naming the line and column that is wrong.
 
     """
     numbers = [name for name, kind in columns.items() if kind != "str"]
+    due = {name: kind for name, kind in columns.items() if name not in later}
     types = {name: _DTYPES[kind] for name, kind in columns.items()}
     try:
-        if fault := _fault(path, {name: kind for name, kind in columns.items() if name not in later}):
+        if fault := _fault(path, due):
             raise RecordsError(f"{path}: {fault}; {remedy(path)}")
         na_values = {name: [""] for name in numbers}
         found = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=na_values, index_col=False)
+        if finite and np.isinf(found[[name for name in numbers if name in found]].to_numpy(dtype=float)).any():
+            raise ValueError("a number is infinite")
         return found.assign(**{name: math.nan for name in later if name not in found})
     except FileNotFoundError:
         raise RecordsError(f"{path} is missing; {remedy(path)}") from None
+    except OSError as error:
+        raise RecordsError(f"{path}: {error.strerror}; let it be read, or give a copy of the run") from error
     except RecordsError:
         raise
     except (ValueError, OverflowError) as error:
-        raise RecordsError(f"{path}: {_fault(path, columns, values=True) or error}; {remedy(path)}") from error
+        wrong = _no_text(path) or _fault(path, columns, due=due, finite=finite) or str(error)
+        raise RecordsError(f"{path}: {wrong}; {remedy(path)}") from error
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -165,6 +179,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield line
     except FileNotFoundError:
         raise RecordsError(f"{path} is missing; {remedy(path)}") from None
+    except OSError as error:
+        raise RecordsError(f"{path}: {error.strerror}; let it be read, or give a copy of the run") from error
 
 
 def _events(path: Path) -> pd.DataFrame:
@@ -186,33 +202,51 @@ def _of(frame: pd.DataFrame, ended: frozenset[tuple[int, int]]) -> pd.DataFrame:
     return frame[pd.MultiIndex.from_frame(frame[["block", "order"]]).isin(list(ended))].reset_index(drop=True)
 
 
-def _fault(path: Path, columns: Mapping[str, str], *, values: bool = False) -> str:
-    """Find the first fault in the shape of a CSV file; in its values too only on demand, for that is slow."""
+def _no_text(path: Path) -> str:
+    """Find the first line of a file that is not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f"line {number} is not UTF-8 ({error.reason}, byte {error.start + 1})"
+    return ""
+
+
+def _fault(
+    path: Path, columns: Mapping[str, str], *, due: Mapping[str, str] | None = None, finite: bool = False
+) -> str:
+    """Find the first fault in the shape of a CSV file, and in its values where columns are `due`: that is slow.
+
+    Those of `columns` that are not due may be missing.
+    """
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         rows = csv.reader(file)
         head = next(rows, [])
-        if missing := [name for name in columns if name not in head]:
+        if missing := [name for name in (columns if due is None else due) if name not in head]:
             return f"column {missing[0]!r} is missing"
         kinds = [columns.get(name, "str") for name in head]
         try:
             for row in rows:
                 if len(row) != len(head):
                     return f"line {rows.line_num} has {len(row)} fields, the header {len(head)}"
-                if not values:
+                if due is None:
                     continue
                 for name, kind, text in zip(head, kinds, row, strict=True):
-                    if kind != "str" and (text or kind == "int") and not _is(text, kind):
+                    if kind != "str" and (text or kind == "int") and not _is(text, kind, finite=finite):
                         return f"line {rows.line_num}, column {name!r}: {text!r} is no {kind}"
         except csv.Error as error:
             return f"line {rows.line_num}: {error}"
     return ""
 
 
-def _is(text: str, kind: str) -> bool:
+def _is(text: str, kind: str, *, finite: bool = False) -> bool:
     """Whether a cell is a number as it is written here: what is unknown is an empty cell, and 1_0 is only Python's."""
     try:
         number = _TYPES[kind](text)
     except ValueError:
         return False
     plain = text.isascii() and "_" not in text
-    return plain and (-(2**63) <= number < 2**63 if kind == "int" else not math.isnan(number))
+    if kind == "int":
+        return plain and -(2**63) <= number < 2**63
+    return plain and not math.isnan(number) and not (finite and math.isinf(number))

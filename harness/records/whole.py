@@ -67,6 +67,9 @@ def examined(trials: Path, manifest: Mapping[str, Any]) -> tuple[list[Path], dic
                 damage[path.name] = f"{why}; the trial counts as not run"
         elif not _ATTEMPT.fullmatch(path.name):
             damage[path.name] = "no trial has this name; it is left aside, so move it out of trials/"
+    there = {path.name for _, path in whole} | set(damage)
+    sealed = {name.split("/")[1] for name in manifest.get("files") or () if name.startswith("trials/")}
+    damage |= dict.fromkeys(sorted(sealed - there), "it was sealed, and is missing; the trial counts as not run")
     return [path for _, path in sorted(whole)], damage
 
 

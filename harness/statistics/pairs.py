@@ -64,5 +64,7 @@ def means(pairs: pd.DataFrame) -> pd.DataFrame:
 
     It is NaN in a block where any guest has no pair: a mean over the survivors would flatter the policy.
     """
-    grouped = headlines(pairs).groupby(["place", "label"], sort=False)["speedup"]
-    return grouped.agg(geometric_mean).rename("geometric_mean").reset_index()
+    heads = headlines(pairs)
+    grouped = heads.groupby(["place", "label"], sort=False)["speedup"]
+    means = grouped.agg(geometric_mean).where(grouped.size() == heads["guest"].nunique())
+    return means.rename("geometric_mean").reset_index()
