@@ -55,7 +55,7 @@ def _build(run_paths: Sequence[Path], baseline: str | None, out: Path | None, sa
     specials = [asked(one) for one in found]
     document = content.document(found, specials)
     if lacking := fonts.missing(typeset.texts(document)):
-        say(f"no font here has {lacking}, which figures and PDF lack; install {fonts.PACKAGE}, then report again")
+        say(f"no font here has {lacking}, which figures and PDF lack; {fonts.remedy()}")
     frames = tables_of(found, specials)
     with stored(folder), style.applied():
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,9 +43,12 @@ def moved(found: Sequence[Findings], baseline: Path, tolerance: float) -> tuple[
     lines: list[str] = []
     compared = 0
     for table, column in NUMBERS.items():
-        before = _read(baseline / "tables" / f"{table}.csv", column, needed=table == "overall")
+        path = baseline / "tables" / f"{table}.csv"
+        before = _read(path, column, needed=table != "performance")
         after = {key: value for frame in now[table] for key, value in _numbers(frame, column)}
         compared += len(before)
+        if after and not before and table != "performance":
+            raise ReportError(f"{path} has no number to hold these against; make it anew: ballast report RUN")
         for key, old in before.items():
             what = f"{table}.csv, {', '.join(part for part in key if part)}"
             if key not in after:
@@ -78,9 +81,14 @@ def _read(path: Path, column: str, *, needed: bool) -> dict[Key, float]:
     if not path.exists() and not needed:
         return {}
     try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise ValueError("it ends within a line")
         frame = pd.read_csv(path, dtype={key: str for key in KEYS if key != "level"}, keep_default_na=False,
                             na_values={column: [""], "level": [""]})  # fmt: skip
-        return dict(_numbers(frame, column))
+        numbers = list(_numbers(frame, column))
+        if len(found := dict(numbers)) < len(numbers):
+            raise ValueError("two of its rows are of the same")
+        return found
     except FileNotFoundError:
         raise ReportError(f"{path} is missing; give the folder of a report, or make one: ballast report RUN") from None
     except (OSError, ValueError, KeyError) as error:

@@ -13,7 +13,7 @@ from harness.policies import SIMULATED
 from harness.simulator.runner import check_models
 
 WALL_S_PER_LAB_S = 7.0
-"""The most that was measured on two cores without KVM (docs/experiments.md, "Where and when": 1.8 to 7.0)."""
+"""The most that was measured on two cores without KVM (docs/experiments.md, "Where and when": 1.0 to 7.0)."""
 BUILD_S = 480.0
 """Image, boot and provisioning, the first time (README: three and a half to six minutes), and what comes afterwards."""
 TICK_S = 0.0005

@@ -117,7 +117,7 @@ def report(
         typer.Option(metavar="BASELINE", help="write nothing; hold the numbers against this earlier report"),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="how far a number may be from the baseline's, as a share of it")
+        float, typer.Option(min=0, max=1000, help="how far a number may be from the baseline's, as a share of it")
     ] = 0.02,
 ) -> None:
     """Write PDF, HTML, CSV and LaTeX into the run's folder, of several runs into reports/ beside theirs.

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -140,3 +141,20 @@ def test_the_citation_is_of_this_version() -> None:
     assert f'version = "{cited["version"]}"' in project
     assert cited["cff-version"] == "1.2.0"
     assert {"message", "title", "authors"} <= set(cited)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (Path.unlink, "speedup.csv is missing"),
+        (lambda path: path.write_text(path.read_text().splitlines()[0] + "\n"), "speedup.csv has no number"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "speedup.csv cannot be read: it ends within a line"),
+        (lambda path: path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n"), "of the same"),
+    ],
+)
+def test_a_baseline_that_lost_numbers_passes_nothing(tmp_path: Path, harm: Callable[[Path], object], said: str) -> None:
+    path = synthetic.write_run(tmp_path / "run").path
+    reports.build([path])
+    harm(path / "tables" / "speedup.csv")
+    with pytest.raises(ReportError, match=said):
+        reports.compare([path], path, 0.02)
