@@ -162,7 +162,7 @@ def _alone(found: Findings) -> str:
         return ""
     return phrase(
         " Verdicts here are of all its rows at once, so one may be chance though the claim, a question put before the "
-        "first trial, is supported by it (see How sure)."
+        "first trial, is decided by it (see How sure)."
     )
 
 
