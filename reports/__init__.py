@@ -55,7 +55,10 @@ def _build(run_paths: Sequence[Path], baseline: str | None, out: Path | None, sa
     specials = [asked(one) for one in found]
     document = content.document(found, specials)
     if lacking := fonts.missing(typeset.texts(document)):
-        say(f"no font here has {lacking}, which figures and PDF lack; {fonts.remedy()}")
+        if fonts.other() is None:
+            say(f"no font here has {lacking}, which figures and PDF lack; install {fonts.PACKAGE}, then report again")
+        else:
+            say(f"no font here has {lacking}, which figures and PDF lack; report.html shows them where a browser can")
     frames = tables_of(found, specials)
     with stored(folder), style.applied():
         folder.mkdir(parents=True, exist_ok=True)

@@ -46,13 +46,6 @@ def folders() -> list[Path]:
     return [FOLDER] if path is None else [FOLDER, path.parent]
 
 
-def remedy() -> str:
-    """Say what to do about characters that no font of the report has."""
-    if other() is None:
-        return f"install {PACKAGE}, then report again"
-    return "report.html has them where the browser's fonts do"
-
-
 def missing(texts: Iterable[str]) -> str:
     """Return the characters of texts that no font of the report has, each once."""
     paths = [FOLDER / "DejaVuSans.ttf", *([found] if (found := other()) else [])]
