@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.records.columns import BETTER, STATUSES
@@ -21,32 +21,39 @@ def contradiction(path: Path, run: str) -> str:
 
     `run` is the name in its manifest.
     """
-    metrics: dict[tuple[str, ...], int] = {}
-    shared: dict[tuple[str, ...], tuple[str, int]] = {}
+    given: dict[tuple[str, ...], int] = {}
+    told: dict[tuple[str, ...], tuple[str, int]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         for row in rows:
             line = rows.line_num
-            if row["run"] != run:
-                return f"line {line} is of run {row['run']!r}, not of {run!r}"
-            for column, words in SAID.items():
-                if row[column] not in words:
-                    return (
-                        f"line {line}, column {column!r}: {row[column]!r} is none of {', '.join(filter(None, words))}"
-                    )
-            key = row["block"], row["order"], row["guest"], row["metric"]
-            if (before := metrics.setdefault(key, line)) != line:
-                return (
-                    f"lines {before} and {line} both have {row['metric'] or 'no metric'} of {row['guest']} in one trial"
-                )
-            metric = "better", row["guest"], row["workload"], row["metric"]
-            held: list[tuple[tuple[str, ...], str]] = [
-                ((column, *key[:2]), row.get(column) or "") for column in OF_TRIAL
-            ]
-            held += [((column, row["block"]), row.get(column) or "") for column in OF_BLOCK]
-            held += [(metric, row["better"])]
-            for what, value in held:
-                said, where = shared.setdefault(what, (value, line))
+            if wrong := _alone(row, run):
+                return f"line {line}{wrong}"
+            before = given.setdefault((row["block"], row["order"], row["guest"], row["metric"]), line)
+            if before != line:
+                what = row["metric"] or "no metric"
+                return f"lines {before} and {line} both have {what} of {row['guest']} in one trial"
+            for column, whose, value in _shared(row):
+                said, before = told.setdefault((column, *whose), (value, line))
                 if said != value:
-                    return f"lines {where} and {line} differ in {what[0]!r}: {said!r} and {value!r}"
+                    return f"lines {before} and {line} differ in {column!r}: {said!r} and {value!r}"
     return ""
+
+
+def _alone(row: Mapping[str, str], run: str) -> str:
+    """What no row may say, whatever the others do."""
+    if row["run"] != run:
+        return f" is of run {row['run']!r}, not of {run!r}"
+    for column, words in SAID.items():
+        if row[column] not in words:
+            return f", column {column!r}: {row[column]!r} is none of {', '.join(filter(None, words))}"
+    return ""
+
+
+def _shared(row: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Yield what a row has in common with others: the column, which others, and what it says."""
+    trial = row["block"], row["order"]
+    for columns, whose in ((OF_TRIAL, trial), (OF_BLOCK, trial[:1])):
+        for column in columns:
+            yield column, whose, row.get(column) or ""
+    yield "better", (row["guest"], row["workload"], row["metric"]), row["better"]
