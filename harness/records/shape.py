@@ -1,4 +1,7 @@
-"""What a manifest must look like where anything reads it; what else it has, of any version, is left alone."""
+"""What a manifest must look like where anything reads it; what else it has, of any version, is left alone.
+
+An experiment file is held to more by its own models, and only to those of today: a run of years ago is read as ever.
+"""
 
 from __future__ import annotations
 
