@@ -26,8 +26,16 @@ def across(axes: Axes, band: float, which: str, limits: tuple[float, float]) -> 
     (axes.axvspan if which == "x" else axes.axhspan)(low, high, **LOOK)
 
 
-def along(axes: Axes, rows: pd.DataFrame, column: str, limits: tuple[float, float], *, gain: bool = False) -> None:
-    """Draw the band of every level of a sweep; as a gain in percent around 0 on request."""
+def along(
+    axes: Axes,
+    rows: pd.DataFrame,
+    column: str,
+    limits: tuple[float, float],
+    *,
+    gain: bool = False,
+    width: float | None = None,
+) -> None:
+    """Draw the band of every level of a sweep; as a gain in percent, or each level's for itself so wide, on request."""
     mine = rows.drop_duplicates("level").sort_values("level")
     band = mine[column].to_numpy(dtype=float)
     if np.isnan(band).all():
@@ -36,6 +44,8 @@ def along(axes: Axes, rows: pd.DataFrame, column: str, limits: tuple[float, floa
     low, high = np.clip(low, *limits), np.clip(high, *limits)
     if len(mine) == 1:
         axes.axhspan(float(low[0]), float(high[0]), **LOOK)
+    elif width is not None:
+        axes.bar(mine["level"], high - low, width, low, **LOOK)
     else:
         axes.fill_between(mine["level"].to_numpy(dtype=float), low, high, **LOOK)
 

@@ -16,6 +16,7 @@ from reports.document import Container, Picture
 from reports.findings import Findings
 from reports.language import phrase
 from reports.statistics import ENOUGH
+from reports.study import Study
 from reports.summary import records
 from reports.words import Verdict
 
@@ -33,9 +34,30 @@ def level_axis(axes: Axes, levels: Sequence[float], name: str) -> None:
     axes.set_xlabel(name)
 
 
+def cases(study: Study) -> bool:
+    """Whether the levels are cases without an order, and no amounts: they differ in workload or kind of behaviour."""
+    sweep: Mapping[str, Any] = study.experiment("sweep") or {}
+    changes = [level.get("guests") or {} for level in sweep.get("levels") or ()]
+    kinds = {
+        frozenset((name, guest["behaviour"]["kind"]) for name, guest in guests.items() if guest.get("behaviour"))
+        for guests in changes
+    }
+    return len(kinds) > 1 or any(guest.get("workload") for guests in changes for guest in guests.values())
+
+
+def _room(levels: Sequence[float]) -> float:
+    """Return how much of the axis a level has for itself."""
+    return 0.7 * float(np.diff(levels).min()) if len(levels) > 1 else 0.7
+
+
 def picture(found: Findings) -> Picture:
     """Return the figure of a sweep: speed-up over the axis, of all guests and of the worst one."""
     study, rows = found.study, found.overall
+    looks = style.looks(study.labels)
+    room = _room(study.levels) if cases(study) else None
+    drawn = [label for label in looks if label in set(rows["label"])]
+    beside = (np.arange(len(drawn)) - (len(drawn) - 1) / 2) / len(drawn) * (room or 0)
+    alone = {} if room is None else {"linestyle": ""}
 
     def draw(container: Container) -> None:
         grid = container.subplots(1, 2, sharex=True, sharey=True)
@@ -46,13 +68,12 @@ def picture(found: Findings) -> Picture:
         ):
             limits = figures.ratio_axis(axes, "y", every)
             axes.axhspan(limits[0], 1, color="#f6f0ec", zorder=0, linewidth=0)
-            strip.along(axes, rows, band, limits)
+            strip.along(axes, rows, band, limits, width=room)
             axes.axhline(1, color=style.QUIET, linewidth=0.8)
-            for label, look in style.looks(study.labels).items():
+            for label, aside in zip(drawn, beside, strict=True):
                 mine = rows[rows["label"] == label]
-                if len(mine):
-                    faint = study.policy(label) in BOUNDS
-                    line(axes, mine, names, look | ({"alpha": 0.45} if faint else {}), limits)
+                faint = {"alpha": 0.45} if study.policy(label) in BOUNDS else {}
+                line(axes, mine.assign(level=mine["level"] + aside), names, looks[label] | faint | alone, limits)
             axes.set_ylim(limits)
             axes.set_title(title, loc="left")
             level_axis(axes, study.levels, style.wrapped(study.axis, 42))
@@ -66,11 +87,14 @@ def picture(found: Findings) -> Picture:
         caption=phrase(
             "Speed-up over {} at every level of {}. Left: geometric mean over the guests, median over "
             "the repetitions{}. Right: the guest that fares worst. In the shade below 1\N{MULTIPLICATION SIGN} it is "
-            "worse than {}. A line breaks where a level has no whole block.{}",
+            "worse than {}. {}{}",
             study.baseline,
             study.axis,
             phrase(", with its exact 95 % interval") if rows["low"].notna().any() else "",
             study.baseline,
+            phrase("A line breaks where a level has no whole block.")
+            if room is None
+            else phrase("The levels are cases without an order: policies stand beside one another, joined by no line."),
             (phrase(" Pale: bounds that nobody could run.") if study.labels != study.contestants else "")
             + (phrase(" Hollow: too few blocks for a result.") if rows["observations"].lt(ENOUGH).any() else "")
             + strip.explained(study, phrase("right that of the guest that repeats worst")),

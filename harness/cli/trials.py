@@ -103,6 +103,7 @@ def trials(
 
 @app.command()
 def report(
+    context: typer.Context,
     runs: Annotated[list[Path], typer.Argument(help="folders of runs")],
     baseline: Annotated[
         str | None, typer.Option(help="the policy that the others are compared with; else the experiment's, or static")
@@ -126,6 +127,7 @@ def report(
     """
     import reports  # takes a second, which no other command is to wait for
 
+    _refuse_idle(context, checking=check is not None)
     try:
         if check is not None:
             moved, count = reports.compare(runs, check, tolerance, baseline, say)
@@ -136,6 +138,19 @@ def report(
         raise typer.BadParameter(str(error), param_hint="--language") from error
     except reports.ReportError as error:
         raise RecordsError(str(error)) from error
+
+
+def _refuse_idle(context: typer.Context, *, checking: bool) -> None:
+    """Refuse an option that would do nothing."""
+    idle, why = (
+        (("out", "language"), "with --check nothing is written; leave it out")
+        if checking
+        else (("tolerance",), "is for --check; name the earlier report by it, or leave this out")
+    )
+    for name in idle:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(why, param_hint=f"--{name}")
 
 
 @app.command()

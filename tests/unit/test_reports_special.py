@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.policies.waterfill import waterfill
-from reports import agreement, answers, bounds, content, printed
+from reports import agreement, answers, bounds, content, printed, sweep
 from reports.document import Paragraph, Table
 from reports.findings import Findings
 from reports.special import KINDS, asked, knee, pareto, scaling, states, swap_weight
@@ -36,8 +36,14 @@ def findings(path: Path, **changes: object) -> Findings:
 def swept(tmp_path: Path, *, figures: tuple[str, ...] = (), **changes: object) -> Findings:
     """Two levels: at the first nothing matters, at the second the gains are as given."""
     experiment = dict(synthetic.manifest()["experiment"]) | {"sweep": SWEEP, "figures": list(figures)}  # type: ignore[call-overload]
-    given = {"gains": GAINS, "stalls": STALLS, "blocks": 7, "levels": {1: 0.0, 2: 1.0}} | changes
-    return findings(synthetic.write_run(tmp_path / "run", experiment=experiment, **given).path)  # type: ignore[arg-type]
+    given = {
+        "experiment": experiment,
+        "gains": GAINS,
+        "stalls": STALLS,
+        "blocks": 7,
+        "levels": {1: 0.0, 2: 1.0},
+    } | changes
+    return findings(synthetic.write_run(tmp_path / "run", **given).path)  # type: ignore[arg-type]
 
 
 def said(found: Findings) -> dict[str, str]:
@@ -56,6 +62,32 @@ def test_a_sweep_says_at_which_levels_a_policy_wins(tmp_path: Path) -> None:
     answer = said(swept(tmp_path))["Who won."]
     assert "two-state better at 2 (most at 2: " in answer
     assert "load, MiB" in answer
+
+
+@pytest.mark.parametrize(
+    ("guest", "apart"),
+    [
+        ({"with": {"low_mib": 90}}, False),
+        ({"behaviour": {"kind": "lying", "factor": 3}}, True),
+        ({"workload": "random"}, True),
+    ],
+)
+def test_levels_that_are_cases_are_joined_by_no_line(tmp_path: Path, guest: dict[str, object], *, apart: bool) -> None:
+    levels = [{"at": 1}, {"at": 2, "guests": {"g1": guest}}]
+    experiment = dict(synthetic.manifest()["experiment"]) | {"sweep": SWEEP | {"levels": levels}}  # type: ignore[call-overload]
+    found = swept(tmp_path, experiment=experiment)
+    picture = sweep.picture(found)
+    assert ("joined by no line" in picture.caption) == apart
+    assert ("A line breaks" in picture.caption) != apart
+    figure = Figure()
+    picture.draw(figure)
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines() if line.get_label() in GAINS}
+    assert lines
+    for line in lines.values():
+        assert (line.get_linestyle() == "None") == apart
+    places = np.array([line.get_xdata() for line in lines.values()])
+    assert (np.unique(places, axis=0).shape[0] == len(lines)) == apart
+    assert np.abs(places - [1, 2]).max() < 0.5
 
 
 def test_the_table_of_guests_has_one_metric_for_each_guest_of_a_sweep_and_all_of_what_is_not_swept(

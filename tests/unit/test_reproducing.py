@@ -73,6 +73,19 @@ def test_a_number_that_moved_ends_the_check_with_one(tmp_path: Path) -> None:
     assert ballast("report", second, "--check", baseline, "--tolerance", 0.06)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "idle", [("--check", "BEFORE", "--out", "X"), ("--check", "BEFORE", "--language", "zh"), ("--tolerance", "0.1")]
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, idle: tuple[str, ...]) -> None:
+    run = synthetic.write_run(tmp_path / "run", gains=GAINS, blocks=2).path
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(app, ["report", str(run), *idle])
+    assert done.exit_code == 2
+    assert f"Invalid value for {idle[-2]}: " in done.stderr
+    assert "leave" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_ratio_with_next_to_nothing_on_one_side_has_not_moved() -> None:
     assert check.same(571_555.0, 233_909.0, 0.02)
     assert check.same(2e-6, 0.0, 0.02)
