@@ -155,7 +155,7 @@ def test_the_sampler_keeps_talking_and_forks_nothing(lived: Lived) -> None:
         count = "grep ^processes /proc/stat"
         said = lived.ask("g1", f"{count}; sleep 10; {count}").split()
         assert client.newest.sample.seq - first.seq >= 10
-        assert client.age_s(time.monotonic()) < 3
+        assert client.wait_for_sample(60, after_s=time.monotonic())
         # Twenty samples later: `sleep`, the second `grep`, and what the kernel itself started.
         assert int(said[3]) - int(said[1]) < 10
         lived.ask("g1", "dd if=/dev/zero of=/run/shared bs=1M count=8 && sleep 2")
@@ -167,7 +167,7 @@ def test_the_sampler_keeps_talking_and_forks_nothing(lived: Lived) -> None:
 def trials(lived: Lived, out: Path) -> Iterator[subprocess.Popen[str]]:
     """Run short trials of the smoke experiment; whatever becomes of the test, they do not go on after it."""
     said = yaml.safe_load(SMOKE.read_text())
-    said |= {"policies": ["static", "two-state"], "shadows": [], "repeat_baseline": False, "duration_s": 20}
+    said |= {"policies": ["static", "two-state"], "shadows": [], "repeat_baseline": False, "duration_s": 40}
     (out / "smoke.yml").write_text(yaml.safe_dump(said))
     command = [sys.executable, "-m", "harness", "trials", str(out / "smoke.yml"), f"--inventory={lived.lab.inventory}"]
     with subprocess.Popen(
