@@ -191,6 +191,14 @@ def test_a_lie_whose_factor_is_not_said_is_twice_the_truth_as_the_experiment_has
     assert lie.liar_of(lying.study) == ("liar", {1: 1, 1.5: 1.5, 2: 2, 3: 3})
 
 
+def test_room_for_what_a_guest_grows_by_in_a_period_is_all_that_adjustment_lacks(tmp_path: Path) -> None:
+    repaired, *enough = "two-state repaired", "two-state with headroom", "self-balloon with headroom"
+    found = simulated("e03-headroom", tmp_path, ("static", repaired, *enough))
+    reached = found.guests.query("guest == 'grows' and headline").set_index("label")["speedup"]
+    assert reached[repaired] < 0.96
+    assert all(reached[label] > 0.995 for label in enough)
+
+
 @pytest.fixture(name="giving", scope="module")
 def _giving(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     labels = ("static", "self-balloon repaired", "two-state repaired")
