@@ -100,7 +100,7 @@ def section(
         yield Paragraph(text=phrase("Not known: {} cannot be read.", "samples.csv"))
     else:
         yield from timeline.timelines(study.parts[len(study.parts) // 2])
-    yield Heading(text=phrase("What it cost in memory traffic"))
+    yield Heading(text=phrase("What memory it took, and what that cost"))
     yield printed.counter(found)
     if len(found.measured):
         yield Heading(text=phrase("What was measured"))

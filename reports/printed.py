@@ -167,20 +167,21 @@ def _alone(found: Findings) -> str:
 
 
 def counter(found: Findings) -> Table:
-    """Return what each policy cost in memory traffic."""
-    names = list(summary.COUNTERS.values())
+    """Return what memory each policy gave, and what that cost in memory traffic."""
+    names = [summary.ALLOCATED, *summary.COUNTERS.values()]
     heads = phrases(
-        "major faults", "swapped in, MiB", "swapped out, MiB", "stall some, s", "stall full, s", "OOM kills"
-    )
+        "allocated, MiB", "major faults", "swapped in, MiB", "swapped out, MiB", "stall some, s", "stall full, s",
+        "OOM kills", "balloon moved, MiB",
+    )  # fmt: skip
     rows = [[row["label"], *(words.number(row[name]) for name in names)] for row in records(found.counters)]
     table = Table(
         name=f"counters{figures.suffix(found.study)}",
         caption=phrase(
-            "Memory counters of a trial, summed over its guests, median over blocks. Stall: time in "
-            "which some or all work of a guest waited for memory. Dash: not known for every guest. By "
-            "guest: tables/guest-counters.csv."
+            "Memory of a trial, summed over its guests, median over blocks. Allocated: what Xen gave them, mean over "
+            "the samples; what is left of the pool was returned. Stall: time in which some or all work of a guest "
+            "waited for memory. Dash: not known for every guest. By guest: tables/guest-counters.csv."
         ),
-        head=[phrase("policy"), *heads, phrase("balloon moved, MiB")],
+        head=[phrase("policy"), *heads],
         rows=rows,
         aligns="l" + "r" * len(names),
     )

@@ -164,7 +164,7 @@ class Study:
     def samples(self, place: str, label: str) -> pd.DataFrame:
         """Return the samples of one trial in their order."""
         frames = [run.samples[(run.samples["label"] == label)] for run in self.runs]
-        rows = pd.concat([frame[_place(frame) == place] for frame in frames])
+        rows = pd.concat([frame[places(frame) == place] for frame in frames])
         return rows.sort_values("tick", kind="stable")
 
     def decisions(self) -> Iterator[dict[str, Any]]:
@@ -230,7 +230,7 @@ def studies(
 
 def _study(name: str, runs: Sequence[Run], baseline: str | None) -> Study:
     trials = possible(
-        pd.concat([run.trials.assign(place=_place(run.trials)) for run in runs if len(run.trials)], ignore_index=True)
+        pd.concat([run.trials.assign(place=places(run.trials)) for run in runs if len(run.trials)], ignore_index=True)
     )
     setup: Mapping[str, Any] = runs[0].manifest["experiment"]
     wanted = [_label(policy) for policy in setup.get("policies") or ()]
@@ -277,7 +277,8 @@ def _named(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) ->
     return kind[0] if alone else f"{kind[0]} #{letters(kind[2])}"
 
 
-def _place(frame: pd.DataFrame) -> pd.Series[str]:
+def places(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return the run and block of every row."""
     return frame["run"] + "/" + frame["block"].astype(str)
 
 

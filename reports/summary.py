@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.statistics import headlines
 from reports import noise, statistics
-from reports.study import Study
+from reports.study import Study, places
 
 COUNTERS = {
     "major_faults": "major_faults",
@@ -21,6 +21,7 @@ COUNTERS = {
     "balloon_moved_mib": "balloon_moved_mib",
 }
 """Counters of trials.csv and their columns in the report."""
+ALLOCATED = "allocated_mib"
 
 
 def speedups(study: Study) -> pd.DataFrame:
@@ -108,11 +109,21 @@ def values(study: Study) -> pd.DataFrame:
     return in_order(pd.DataFrame(rows), study, first="guest") if rows else pd.DataFrame()
 
 
+def allocated(study: Study) -> pd.DataFrame:
+    """Return what memory Xen gave each guest, mean over the samples of a trial: place, label, guest, allocated_mib."""
+    rows = pd.concat([run.samples for run in study.runs])
+    rows = pd.DataFrame({
+        "place": places(rows), "label": rows["label"], "guest": rows["guest"], ALLOCATED: rows["current_kib"] / 1024,
+    })  # fmt: skip
+    return rows.groupby(["place", "label", "guest"], sort=False)[[ALLOCATED]].mean().reset_index()
+
+
 def counters(study: Study, *, by_guest: bool) -> pd.DataFrame:
-    """Return the memory counters, median over blocks: of each guest, or summed over the guests of a trial."""
+    """Return memory and its counters, median over blocks: of each guest, or summed over the guests of a trial."""
     rows = study.trials.drop_duplicates(["place", "label", "guest"]).rename(columns=COUNTERS)
     rows = rows.assign(swapped_in_mib=rows["swapped_in_mib"] / 1024, swapped_out_mib=rows["swapped_out_mib"] / 1024)
-    names = list(COUNTERS.values())
+    rows = rows.merge(allocated(study), how="left", on=["place", "label", "guest"])
+    names = [ALLOCATED, *COUNTERS.values()]
     if by_guest:
         frame = rows.groupby(["label", "guest"], sort=False)[names].median().reset_index()
     else:

@@ -189,6 +189,21 @@ def test_counters_that_nobody_could_read_are_unknown_not_zero(run: Path) -> None
     assert counters["swapped_in_mib"].tolist() == [3 * 2.0] * 3
 
 
+def test_what_was_allocated_is_the_mean_over_the_samples_of_a_trial_and_unknown_without(run: Path) -> None:
+    study = study_of(run)
+    samples = study.runs[0].samples
+    given = samples.groupby(["block", "label", "guest"])["current_kib"].mean() / 1024
+    by_guest = summary.counters(study, by_guest=True).set_index(["label", "guest"])["allocated_mib"]
+    np.testing.assert_allclose(by_guest, given.groupby(["label", "guest"]).median()[by_guest.index])
+    summed = given.groupby(["block", "label"]).sum().groupby("label").median()
+    together = summary.counters(study, by_guest=False).set_index("label")["allocated_mib"]
+    np.testing.assert_allclose(together, summed[together.index])
+    assert together.gt(0).all()
+    without = replace(study, runs=[replace(study.runs[0], samples=samples[samples["guest"] != "g1"])])
+    assert summary.counters(without, by_guest=False)["allocated_mib"].isna().all(), "not a sum over who is left"
+    assert summary.counters(without, by_guest=True).set_index("guest")["allocated_mib"].isna().sum() == len(together)
+
+
 def test_the_representative_block_has_no_failure(run: Path) -> None:
     assert summary.representative(study_of(run)) != "r1/3"
 
