@@ -37,12 +37,13 @@ def level_axis(axes: Axes, levels: Sequence[float], name: str) -> None:
 def cases(study: Study) -> bool:
     """Whether the levels are cases without an order, and no amounts: they differ in workload or kind of behaviour."""
     sweep: Mapping[str, Any] = study.experiment("sweep") or {}
-    changes = [level.get("guests") or {} for level in sweep.get("levels") or ()]
+    levels = [(level.get("guests") or {}).items() for level in sweep.get("levels") or ()]
+    changes = [{name: change for name, change in level if change} for level in levels]
     kinds = {
-        frozenset((name, guest["behaviour"]["kind"]) for name, guest in guests.items() if guest.get("behaviour"))
-        for guests in changes
+        frozenset((name, change["behaviour"]["kind"]) for name, change in level.items() if change.get("behaviour"))
+        for level in changes
     }
-    return len(kinds) > 1 or any(guest.get("workload") for guests in changes for guest in guests.values())
+    return len(kinds) > 1 or any(change.get("workload") for level in changes for change in level.values())
 
 
 def _room(levels: Sequence[float]) -> float:

@@ -27,9 +27,20 @@ class _Policy(_Named):
     label: str | None = None
 
 
+class _Behaviour(_Part):
+    kind: str
+
+
+class _Change(_Part):
+    count: int | None = None
+    workload: str | None = None
+    behaviour: _Behaviour | None = None
+
+
 class _Level(_Part):
     at: float | None = None
     pool_mib: float | None = None
+    guests: Mapping[str, _Change | None] | None = None
 
 
 class _Sweep(_Part):

@@ -26,6 +26,9 @@ from tests.unit import synthetic_run as synthetic
             "experiment.hosts", "experiment.pool_mib", "files", "git", "host", "xen", "seeds", "started_utc",
         )
         for value in (5 if where != "experiment.pool_mib" else "much", [5], [[]])
+    ] + [
+        ("experiment.sweep", {"levels": [{"at": 1, "guests": guests}]})
+        for guests in (5, {"g1": 5}, {"g1": {"workload": 5}}, {"g1": {"behaviour": 5}}, {"g1": {"behaviour": {}}})
     ],
 )  # fmt: skip
 def test_a_manifest_of_another_shape_is_named_with_the_key(tmp_path: Path, where: str, value: object) -> None:
