@@ -178,18 +178,19 @@ class RemoteProcess:
         arrivals.register(self._channel.fileno(), select.POLLIN)
         told_s = math.inf
         head = bytearray()
-        while True:
+        over = False
+        while not over:
             arrivals.poll(1000)
+            # Its status may overtake the last of its output; a child that it leaves behind may hold the output open.
+            if self._channel.status_event.is_set():
+                told_s = min(told_s, time.monotonic())
+            # Asked before the output is taken: what comes in between is there then, and what comes after is nothing.
+            over = self._channel.closed or time.monotonic() - told_s > (0 if self._channel.eof_received else LINGER_S)
             while self._channel.recv_ready():
                 data = self._channel.recv(KEEP_BYTES)
                 self._take(data if self._pid is not None else self._first_line(head, data))
             while self._channel.recv_stderr_ready():
                 self._keep(self._err, self._channel.recv_stderr(KEEP_BYTES))
-            if self._channel.status_event.is_set():
-                told_s = min(told_s, time.monotonic())
-            # Its status may overtake the last of its output; a child that it leaves behind may hold the output open.
-            if self._channel.closed or time.monotonic() - told_s > (0 if self._channel.eof_received else LINGER_S):
-                break
         with self._changed:
             if self._channel.exit_status >= 0:
                 self._status = self._channel.exit_status

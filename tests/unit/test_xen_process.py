@@ -57,6 +57,26 @@ def test_a_workload_that_is_let_go_of_before_the_word_has_no_input_any_more(
         time.sleep(0.05)
 
 
+def test_what_it_says_last_is_not_lost_where_it_comes_with_its_end(
+    connection: paramiko.SSHClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it arrives between the look that finds no output and the look that finds the end."""
+    there = paramiko.Channel.recv_ready
+    began = time.monotonic()
+
+    def until_the_end(channel: paramiko.Channel) -> bool:
+        if found := there(channel):
+            return found
+        while not channel.closed and time.monotonic() - began < 20:
+            time.sleep(0.01)
+        return False
+
+    monkeypatch.setattr(paramiko.Channel, "recv_ready", until_the_end)
+    with start(connection, "sleep 1; echo the result") as process:
+        assert process.wait(30)
+        assert (process.exit_status, process.stdout) == (0, b"the result\n")
+
+
 def test_a_workload_that_ends_or_says_nothing_is_not_ready(connection: paramiko.SSHClient) -> None:
     with start(connection, "echo already; echo ready or not; echo why >&2; exit 2") as process:
         began_s = time.monotonic()
